@@ -1,0 +1,3 @@
+//! Operations.
+#![forbid(unsafe_code)]
+pub use zfs_core;

@@ -1,0 +1,1 @@
+//! A safe, typed interface to OpenZFS.
