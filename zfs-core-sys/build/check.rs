@@ -1,0 +1,4 @@
+//! placeholder
+pub(crate) fn headers(_found: &super::find::Found) -> Result<(), String> {
+    Ok(())
+}
