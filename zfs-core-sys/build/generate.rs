@@ -98,6 +98,7 @@ impl ParseCallbacks for NoCounts {
     ) -> Option<EnumVariantCustomBehavior> {
         let count = name.contains("_NUM_")
             || [
+                "_END",
                 "_FUNCS",
                 "_FUNCTIONS",
                 "_MAX",
@@ -139,6 +140,7 @@ pub(crate) fn bindings(found: &Found) -> Result<(), String> {
         .layout_tests(false)
         .use_core()
         .sort_semantically(true)
+        .merge_extern_blocks(true)
         // Not rustfmt: its output depends on the toolchain that happens to be installed.
         .formatter(bindgen::Formatter::Prettyplease)
         .rust_target(bindgen::RustTarget::stable(85, 0).map_err(|error| error.to_string())?)

@@ -18,6 +18,7 @@ mod bindings {
     include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 }
 pub mod ioctl;
+pub mod newer;
 pub mod weak;
 
 pub use bindings::*;
