@@ -1,1 +1,69 @@
-fn main() {}
+//! `cargo xtask`: everything that the project does beside compiling. It sets up the host, builds
+//! guests with real OpenZFS kernels, and runs programs, tests, benchmarks and the demo in them.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line program talks to its user"
+)]
+
+mod cache;
+mod guest;
+mod host;
+mod kvm;
+mod payload;
+mod progress;
+mod qemu;
+mod setup;
+mod vm;
+
+use std::process::ExitCode;
+
+use lexopt::prelude::*;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  setup [--zfs V]...   installs host packages and builds guests (default 2.1)
+  vm [--zfs V] [--mem MiB] [--cpus N] [--disk SIZE]... [--file PATH[:NAME]]...
+     [--env K=V]... [--out DIR] [--timeout S] -- PROGRAM [ARGS]...
+                       runs a program in a fresh guest as root with ZFS loaded:
+                       a path is a file of the host, a bare name a command of
+                       the guest (zfs, zpool, sh ...) or else of the host
+  vm [--zfs V] --shell an interactive shell in a fresh guest
+
+V is 2.1, 2.3, 2.4 or all. Guests are kept in $HELIX_ZFS_CACHE, else in
+$XDG_CACHE_HOME/helix-zfs or ~/.cache/helix-zfs. HELIX_ZFS_ACCEL=kvm|tcg
+decides what is otherwise probed; HELIX_ZFS_MIRROR names a Debian mirror on
+hosts whose apt configuration has none.";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let mut arguments = lexopt::Parser::from_env();
+    let command = match arguments.next()? {
+        Some(Value(command)) => command.string()?,
+        Some(Long("help") | Short('h')) | None => {
+            println!("{USAGE}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    cache::clean_up_on_signals()?;
+    match command.as_str() {
+        "setup" => setup::run(arguments),
+        "vm" => vm::run(arguments),
+        "help" => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => anyhow::bail!("there is no command {other:?}\n\n{USAGE}"),
+    }
+}
