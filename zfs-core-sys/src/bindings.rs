@@ -573,7 +573,6 @@ pub const POOL_SCAN_SCRUB: pool_scan_func = 1;
 pub const POOL_SCAN_RESILVER: pool_scan_func = 2;
 pub const POOL_SCRUB_NORMAL: pool_scrub_cmd = 0;
 pub const POOL_SCRUB_PAUSE: pool_scrub_cmd = 1;
-pub const POOL_SCRUB_FLAGS_END: pool_scrub_cmd = 2;
 pub const CS_NONE: checkpoint_state_t = 0;
 pub const CS_CHECKPOINT_EXISTS: checkpoint_state_t = 1;
 pub const CS_CHECKPOINT_DISCARDING: checkpoint_state_t = 2;
@@ -683,18 +682,12 @@ pub use self::pool_trim_func as pool_trim_func_t;
 pub use self::dcp_cmd as dcp_cmd_t;
 unsafe extern "C" {
     pub fn libzfs_core_init() -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn libzfs_core_fini();
-}
-unsafe extern "C" {
     pub fn lzc_snapshot(
         arg1: *mut nvlist_t,
         arg2: *mut nvlist_t,
         arg3: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_create(
         arg1: *const ::core::ffi::c_char,
         arg2: lzc_dataset_type,
@@ -702,65 +695,45 @@ unsafe extern "C" {
         arg4: *mut u8,
         arg5: uint_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_clone(
         arg1: *const ::core::ffi::c_char,
         arg2: *const ::core::ffi::c_char,
         arg3: *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_promote(
         arg1: *const ::core::ffi::c_char,
         arg2: *mut ::core::ffi::c_char,
         arg3: ::core::ffi::c_int,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_destroy_snaps(
         arg1: *mut nvlist_t,
         arg2: boolean_t,
         arg3: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_bookmark(
         arg1: *mut nvlist_t,
         arg2: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_get_bookmarks(
         arg1: *const ::core::ffi::c_char,
         arg2: *mut nvlist_t,
         arg3: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_get_bookmark_props(
         arg1: *const ::core::ffi::c_char,
         arg2: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_destroy_bookmarks(
         arg1: *mut nvlist_t,
         arg2: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_load_key(
         arg1: *const ::core::ffi::c_char,
         arg2: boolean_t,
         arg3: *mut u8,
         arg4: uint_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_unload_key(arg1: *const ::core::ffi::c_char) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_change_key(
         arg1: *const ::core::ffi::c_char,
         arg2: u64,
@@ -768,16 +741,12 @@ unsafe extern "C" {
         arg4: *mut u8,
         arg5: uint_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_initialize(
         arg1: *const ::core::ffi::c_char,
         arg2: pool_initialize_func_t,
         arg3: *mut nvlist_t,
         arg4: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_trim(
         arg1: *const ::core::ffi::c_char,
         arg2: pool_trim_func_t,
@@ -786,49 +755,35 @@ unsafe extern "C" {
         arg5: *mut nvlist_t,
         arg6: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_redact(
         arg1: *const ::core::ffi::c_char,
         arg2: *const ::core::ffi::c_char,
         arg3: *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_snaprange_space(
         arg1: *const ::core::ffi::c_char,
         arg2: *const ::core::ffi::c_char,
         arg3: *mut u64,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_hold(
         arg1: *mut nvlist_t,
         arg2: ::core::ffi::c_int,
         arg3: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_release(
         arg1: *mut nvlist_t,
         arg2: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_get_holds(
         arg1: *const ::core::ffi::c_char,
         arg2: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_send(
         arg1: *const ::core::ffi::c_char,
         arg2: *const ::core::ffi::c_char,
         arg3: ::core::ffi::c_int,
         arg4: lzc_send_flags,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_send_resume(
         arg1: *const ::core::ffi::c_char,
         arg2: *const ::core::ffi::c_char,
@@ -837,16 +792,12 @@ unsafe extern "C" {
         arg5: u64,
         arg6: u64,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_send_space(
         arg1: *const ::core::ffi::c_char,
         arg2: *const ::core::ffi::c_char,
         arg3: lzc_send_flags,
         arg4: *mut u64,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_send_redacted(
         arg1: *const ::core::ffi::c_char,
         arg2: *const ::core::ffi::c_char,
@@ -854,8 +805,6 @@ unsafe extern "C" {
         arg4: lzc_send_flags,
         arg5: *const ::core::ffi::c_char,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_send_resume_redacted(
         arg1: *const ::core::ffi::c_char,
         arg2: *const ::core::ffi::c_char,
@@ -865,8 +814,6 @@ unsafe extern "C" {
         arg6: u64,
         arg7: *const ::core::ffi::c_char,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_receive(
         arg1: *const ::core::ffi::c_char,
         arg2: *mut nvlist_t,
@@ -875,8 +822,6 @@ unsafe extern "C" {
         arg5: boolean_t,
         arg6: ::core::ffi::c_int,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_receive_resumable(
         arg1: *const ::core::ffi::c_char,
         arg2: *mut nvlist_t,
@@ -885,8 +830,6 @@ unsafe extern "C" {
         arg5: boolean_t,
         arg6: ::core::ffi::c_int,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_receive_with_header(
         arg1: *const ::core::ffi::c_char,
         arg2: *mut nvlist_t,
@@ -897,8 +840,6 @@ unsafe extern "C" {
         arg7: ::core::ffi::c_int,
         arg8: *const dmu_replay_record,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_receive_one(
         arg1: *const ::core::ffi::c_char,
         arg2: *mut nvlist_t,
@@ -914,8 +855,6 @@ unsafe extern "C" {
         arg12: *mut u64,
         arg13: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_receive_with_cmdprops(
         arg1: *const ::core::ffi::c_char,
         arg2: *mut nvlist_t,
@@ -934,8 +873,6 @@ unsafe extern "C" {
         arg15: *mut u64,
         arg16: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_send_space_resume_redacted(
         arg1: *const ::core::ffi::c_char,
         arg2: *const ::core::ffi::c_char,
@@ -947,33 +884,21 @@ unsafe extern "C" {
         arg8: ::core::ffi::c_int,
         arg9: *mut u64,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_exists(arg1: *const ::core::ffi::c_char) -> boolean_t;
-}
-unsafe extern "C" {
     pub fn lzc_rollback(
         arg1: *const ::core::ffi::c_char,
         arg2: *mut ::core::ffi::c_char,
         arg3: ::core::ffi::c_int,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_rollback_to(
         arg1: *const ::core::ffi::c_char,
         arg2: *const ::core::ffi::c_char,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_rename(
         arg1: *const ::core::ffi::c_char,
         arg2: *const ::core::ffi::c_char,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_destroy(arg1: *const ::core::ffi::c_char) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_channel_program(
         arg1: *const ::core::ffi::c_char,
         arg2: *const ::core::ffi::c_char,
@@ -982,8 +907,6 @@ unsafe extern "C" {
         arg5: *mut nvlist_t,
         arg6: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_channel_program_nosync(
         arg1: *const ::core::ffi::c_char,
         arg2: *const ::core::ffi::c_char,
@@ -992,57 +915,39 @@ unsafe extern "C" {
         arg5: *mut nvlist_t,
         arg6: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_sync(
         arg1: *const ::core::ffi::c_char,
         arg2: *mut nvlist_t,
         arg3: *mut *mut nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_reopen(
         arg1: *const ::core::ffi::c_char,
         arg2: boolean_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_pool_checkpoint(arg1: *const ::core::ffi::c_char) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_pool_checkpoint_discard(
         arg1: *const ::core::ffi::c_char,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_wait(
         arg1: *const ::core::ffi::c_char,
         arg2: zpool_wait_activity_t,
         arg3: *mut boolean_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_wait_tag(
         arg1: *const ::core::ffi::c_char,
         arg2: zpool_wait_activity_t,
         arg3: u64,
         arg4: *mut boolean_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_wait_fs(
         arg1: *const ::core::ffi::c_char,
         arg2: zfs_wait_activity_t,
         arg3: *mut boolean_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_set_bootenv(
         arg1: *const ::core::ffi::c_char,
         arg2: *const nvlist_t,
     ) -> ::core::ffi::c_int;
-}
-unsafe extern "C" {
     pub fn lzc_get_bootenv(
         arg1: *const ::core::ffi::c_char,
         arg2: *mut *mut nvlist_t,

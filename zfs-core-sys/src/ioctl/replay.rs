@@ -365,11 +365,8 @@ super::layout! {
     zc_word = 0,
 }
 
-super::layout! {
-    ddt_key: 40, align 8;
-    ddk_cksum = 0,
-    ddk_prop = 32,
-}
+// Since 2.3 the structure has no tag that C could name it by; `drr_write`'s offsets hold it there.
+const _: () = assert!(size_of::<ddt_key>() == 40);
 
 super::layout! {
     drr_begin: 304, align 8;
