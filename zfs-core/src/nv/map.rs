@@ -123,7 +123,7 @@ impl NvMap {
 
     /// Appends a pair without looking for equal names. The caller has made sure, or makes sure
     /// afterwards, that the list keeps its rule.
-    pub(super) fn push(&mut self, name: CString, value: Value) {
+    pub(crate) fn push(&mut self, name: CString, value: Value) {
         self.pairs.push((name, value));
     }
 

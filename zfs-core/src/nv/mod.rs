@@ -48,6 +48,17 @@ pub use value::{DataType, Value};
 /// refused there (`EINVAL`) even though it can be packed here.
 pub const MAX_DEPTH: usize = 100;
 
+/// The two packed forms of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// In the byte order of the machine. All ioctls use it.
+    #[doc(alias = "NV_ENCODE_NATIVE")]
+    Native,
+    /// In network byte order. Disk labels, boot environments and the pool cache file use it.
+    #[doc(alias = "NV_ENCODE_XDR")]
+    Xdr,
+}
+
 /// The length of the header that both encodings begin with: encoding, endianness, two zero bytes.
 const HEADER_LEN: usize = 4;
 const ENCODING_NATIVE: u8 = 0;
