@@ -85,13 +85,7 @@ fn compile(source: &Path, found: &Found) -> Result<(), String> {
     let compiler = cc::Build::new()
         .cargo_metadata(false)
         .try_get_compiler()
-        .map_err(|error| {
-            format!(
-                "a C compiler is needed to check the headers of ZFS: {error}\n\
-                 install one (Debian, Ubuntu: gcc; Fedora, Arch: gcc; FreeBSD: in the base system) \
-                 or name it in CC"
-            )
-        })?;
+        .map_err(|error| no_compiler(&error.to_string()))?;
     let mut command = compiler.to_command();
     command.args(["-std=gnu11", "-fsyntax-only", "-D_GNU_SOURCE"]);
     for dir in &found.include {
@@ -101,7 +95,7 @@ fn compile(source: &Path, found: &Found) -> Result<(), String> {
     command.arg(source);
     let output = command
         .output()
-        .map_err(|error| format!("running {command:?}: {error}"))?;
+        .map_err(|error| no_compiler(&format!("{:?}: {error}", compiler.path())))?;
     if output.status.success() {
         return Ok(());
     }
@@ -110,4 +104,13 @@ fn compile(source: &Path, found: &Found) -> Result<(), String> {
         source.display(),
         String::from_utf8_lossy(&output.stderr)
     ))
+}
+
+/// The message of a machine that lacks a compiler.
+fn no_compiler(reason: &str) -> String {
+    format!(
+        "a C compiler is needed to check the headers of ZFS, and none could be run: {reason}\n\
+         Install gcc (Debian, Ubuntu, Fedora, Arch) or clang (in FreeBSD's base system), or name \
+         one in CC."
+    )
 }

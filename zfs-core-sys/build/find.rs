@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The folder that holds `libzfs/` and `libspl/`, as in `/usr/include`.
 const INCLUDE_DIR: &str = "ZFS_CORE_INCLUDE_DIR";
@@ -71,31 +72,58 @@ fn header_folders(dir: &Path) -> Result<Vec<PathBuf>, String> {
 
 /// What pkg-config knows of the installed package.
 fn packaged() -> Result<Found, String> {
-    let probed = pkg_config::Config::new()
-        .cargo_metadata(false)
-        .atleast_version(OLDEST)
-        .probe("libzfs_core");
-    match probed {
-        Ok(library) => Ok(Found {
-            include: library.include_paths,
-            lib: library.link_paths.into_iter().next(),
-            version: Some(library.version),
-        }),
-        Err(error) => Err(not_found(&error)),
+    let version = pkg_config("--modversion")?;
+    if !is_supported(&version) {
+        return Err(not_found(&format!("the installed version is {version}")));
     }
+    // Not --cflags: it fails where a library that only static linking needs has no headers, which
+    // is so on Debian 13. The two folders are the same in every package.
+    let include = PathBuf::from(pkg_config("--variable=includedir")?);
+    let lib = pkg_config("--libs-only-L")?;
+    Ok(Found {
+        include: vec![include.join("libzfs"), include.join("libspl")],
+        lib: lib.strip_prefix("-L").map(PathBuf::from),
+        version: Some(version),
+    })
+}
+
+/// One question to pkg-config about libzfs_core.
+fn pkg_config(question: &str) -> Result<String, String> {
+    println!("cargo::rerun-if-env-changed=PKG_CONFIG");
+    println!("cargo::rerun-if-env-changed=PKG_CONFIG_PATH");
+    println!("cargo::rerun-if-env-changed=PKG_CONFIG_LIBDIR");
+    let program = env::var_os("PKG_CONFIG").unwrap_or_else(|| "pkg-config".into());
+    let output = Command::new(&program)
+        .args([question, "libzfs_core"])
+        .output()
+        .map_err(|error| not_found(&format!("{program:?} cannot be run: {error}")))?;
+    if !output.status.success() {
+        return Err(not_found(String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Whether a version is at least [`OLDEST`].
+fn is_supported(version: &str) -> bool {
+    let numbers = |text: &str| -> Vec<u32> {
+        text.split(['.', '-', '_'])
+            .map_while(|part| part.parse().ok())
+            .collect()
+    };
+    numbers(version) >= numbers(OLDEST)
 }
 
 /// The message of a machine that lacks the library.
-fn not_found(error: &pkg_config::Error) -> String {
+fn not_found(reason: &str) -> String {
     format!(
-        "libzfs_core {OLDEST} or newer was not found. Install its development files:
+        "libzfs_core {OLDEST} or newer was not found: {reason}
+Install its development files:
   Debian         apt install libzfslinux-dev pkg-config   (component contrib)
   Ubuntu         apt install libzfslinux-dev pkg-config   (component universe)
-  Fedora         dnf install libzfs6-devel pkgconf        (repository of zfsonlinux.org; libzfs5-devel for 2.2)
-  Arch           pacman -S --needed pkgconf, and zfs-utils from the archzfs repository or the AUR
+  Fedora         dnf install 'pkgconfig(libzfs_core)' pkgconf-pkg-config   (repository of zfsonlinux.org)
+  Arch           pacman -S zfs-utils pkgconf   (repository archzfs, or zfs-utils from the AUR)
   FreeBSD        pkg install openzfs pkgconf
 or name the folders: {INCLUDE_DIR} (holds libzfs/ and libspl/) and {LIB_DIR} (holds libzfs_core.so).
-To build only the documentation, set DOCS_RS=1; that needs no ZFS.
-pkg-config said: {error}"
+To build only the documentation, set DOCS_RS=1: that needs no ZFS."
     )
 }
