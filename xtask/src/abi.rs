@@ -76,8 +76,8 @@ fn compare(guest: &Guest) -> Result<usize> {
     let mut assertions = Vec::new();
     for name in ["cmd.rs", "inject.rs", "numbers.rs", "replay.rs", "stats.rs"] {
         let path = sources.join(name);
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let found = tables::assertions(&text, guest.version().name())
             .with_context(|| format!("cannot read the tables of {name}"))?;
         if found.is_empty() {

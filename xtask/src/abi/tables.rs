@@ -1,4 +1,4 @@
-//! The tables `layout!`, `words!` and `requests!` of zfs-core-sys, turned into C assertions.
+//! The tables `layout!`, `words!`, `constants!` and `requests!` of zfs-core-sys, turned into C assertions.
 //!
 //! The compiler holds the Rust structures to these tables, and here the same tables are held
 //! against C, so that no number is written twice.
@@ -19,6 +19,9 @@ pub(super) fn assertions(source: &str, version: &str) -> Result<Vec<String>> {
     }
     for body in bodies(&code, "words! {") {
         words(body, version, &mut found)?;
+    }
+    for body in bodies(&code, "constants! {") {
+        constants(body, version, &mut found)?;
     }
     for body in bodies(&code, "requests! {") {
         requests(body, version, &mut found)?;
@@ -42,7 +45,10 @@ fn layout(body: &str, version: &str, found: &mut Vec<String>) -> Result<()> {
     if let Some(size) = value(size, version)? {
         found.push(assertion(&format!("sizeof (struct {name}) == {size}")));
     }
-    found.push(assertion(&format!("_Alignof (struct {name}) == {}", align.trim())));
+    found.push(assertion(&format!(
+        "_Alignof (struct {name}) == {}",
+        align.trim()
+    )));
     for field in entries(fields, ',') {
         let (path, offset) = pair(field)?;
         if let Some(offset) = value(offset, version)? {
@@ -64,12 +70,30 @@ fn words(body: &str, version: &str, found: &mut Vec<String>) -> Result<()> {
     let name = name.trim();
     for entry in entries(fields, ';') {
         let (declaration, word) = pair(entry)?;
-        let (_, field) = declaration.split_once(':').context("a word without a field")?;
+        let (_, field) = declaration
+            .split_once(':')
+            .context("a word without a field")?;
         if let Some(word) = value(word, version)? {
             let field = field.trim();
             found.push(assertion(&format!(
                 "offsetof(struct {name}, {field}) == 8 * {word}"
             )));
+        }
+    }
+    Ok(())
+}
+
+/// `NAME: TYPE = NUMBER [since "V"]; …`
+fn constants(body: &str, version: &str, found: &mut Vec<String>) -> Result<()> {
+    for entry in entries(body, ';') {
+        let (declaration, number) = pair(entry)?;
+        let (name, _) = declaration
+            .split_once(':')
+            .context("a constant without a type")?;
+        if let Some(number) = value(number, version)? {
+            // Rust groups digits, C of these headers' age does not.
+            let number = number.replace('_', "");
+            found.push(assertion(&format!("{name} == {number}")));
         }
     }
     Ok(())
@@ -139,6 +163,10 @@ mod tests {
             VS_OLD: vs_pspace = 45 before "2.2";
             VS_NEW: vs_pspace = 46 since "2.2";
         }
+        super::constants! {
+            /// A number.
+            DMU_MAGIC: u64 = 0x2_f5ba_cbac;
+        }
         requests! {
             ZFS_IOC_A = 0x00;
             ZFS_IOC_B = 0x58 since "2.3";
@@ -161,6 +189,7 @@ mod tests {
                 "offsetof(struct zfs_cmd, zc_name) == 0",
                 "offsetof(struct zfs_cmd, zc_flags) == 12",
                 "offsetof(struct vdev_stat, vs_pspace) == 8 * 45",
+                "DMU_MAGIC == 0x2f5bacbac",
                 "ZFS_IOC_A == 0x5a00 + 0x00",
             ]
         );
@@ -173,6 +202,7 @@ mod tests {
                 "offsetof(struct zfs_cmd, zc_flags) == 12",
                 "offsetof(struct zfs_cmd, zc_new) == 352",
                 "offsetof(struct vdev_stat, vs_pspace) == 8 * 46",
+                "DMU_MAGIC == 0x2f5bacbac",
                 "ZFS_IOC_A == 0x5a00 + 0x00",
                 "ZFS_IOC_B == 0x5a00 + 0x58",
             ]

@@ -187,10 +187,13 @@ pub struct dmu_objset_stats {
     pub dds_flags: u8,
 }
 
-/// In `dds_flags`: the dataset is encrypted.
-pub const DDS_FLAG_ENCRYPTED: u8 = 0x01;
-/// In `dds_flags`: the kernel fills in [`DDS_FLAG_ENCRYPTED`].
-pub const DDS_FLAG_HAS_ENCRYPTED: u8 = 0x80;
+super::constants! {
+    /// In `dds_flags`: the dataset is encrypted.
+    DDS_FLAG_ENCRYPTED: u8 = 0x01 since "2.3";
+
+    /// In `dds_flags`: the kernel fills in [`DDS_FLAG_ENCRYPTED`].
+    DDS_FLAG_HAS_ENCRYPTED: u8 = 0x80 since "2.3";
+}
 
 /// What the kernel tells of a file.
 #[repr(C)]
@@ -235,12 +238,16 @@ pub struct dmu_diff_record {
     pub ddr_last: u64,
 }
 
-/// A record that says nothing.
-pub const DDR_NONE: u64 = 1;
-/// The objects of the range are in use.
-pub const DDR_INUSE: u64 = 2;
-/// The objects of the range are free.
-pub const DDR_FREE: u64 = 4;
+super::constants! {
+    /// A record that says nothing.
+    DDR_NONE: u64 = 1;
+
+    /// The objects of the range are in use.
+    DDR_INUSE: u64 = 2;
+
+    /// The objects of the range are free.
+    DDR_FREE: u64 = 4;
+}
 
 /// A block's place; an entry of the answer to `ZFS_IOC_ERROR_LOG`, which is an array and no nvlist.
 #[repr(C)]

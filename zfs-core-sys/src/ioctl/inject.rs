@@ -76,32 +76,46 @@ super::layout! {
 }
 const _: () = assert!(ZINJECT_RECORD_OLD_SIZE == 352);
 
-/// In `zc_guid` of `ZFS_IOC_INJECT_FAULT`: register nothing, only carry out the other flags.
-pub const ZINJECT_NULL: u64 = 0x1;
-/// In `zc_guid`: empty the cache of reads first.
-pub const ZINJECT_FLUSH_ARC: u64 = 0x2;
-/// In `zc_guid`: unload the pool first.
-pub const ZINJECT_UNLOAD_SPA: u64 = 0x4;
-/// In `zc_guid`: compute the blocks from the bytes.
-pub const ZINJECT_CALC_RANGE: u64 = 0x8;
+super::constants! {
+    /// In `zc_guid` of `ZFS_IOC_INJECT_FAULT`: register nothing, only carry out the other flags.
+    ZINJECT_NULL: u64 = 0x1;
 
-/// In `zi_cmd`: fail reads of data.
-pub const ZINJECT_DATA_FAULT: u32 = 1;
-/// In `zi_cmd`: fail a device.
-pub const ZINJECT_DEVICE_FAULT: u32 = 2;
-/// In `zi_cmd`: fail the labels of a device.
-pub const ZINJECT_LABEL_FAULT: u32 = 3;
-/// In `zi_cmd`: drop writes.
-pub const ZINJECT_IGNORED_WRITES: u32 = 4;
-/// In `zi_cmd`: panic.
-pub const ZINJECT_PANIC: u32 = 5;
-/// In `zi_cmd`: delay I/O.
-pub const ZINJECT_DELAY_IO: u32 = 6;
-/// In `zi_cmd`: fail decryption.
-pub const ZINJECT_DECRYPT_FAULT: u32 = 7;
-/// In `zi_cmd`, since 2.3: delay an import.
-pub const ZINJECT_DELAY_IMPORT: u32 = 8;
-/// In `zi_cmd`, since 2.3: delay an export.
-pub const ZINJECT_DELAY_EXPORT: u32 = 9;
-/// In `zi_cmd`, since 2.4: delay until a number of I/Os is ready.
-pub const ZINJECT_DELAY_READY: u32 = 10;
+    /// In `zc_guid`: empty the cache of reads first.
+    ZINJECT_FLUSH_ARC: u64 = 0x2;
+
+    /// In `zc_guid`: unload the pool first.
+    ZINJECT_UNLOAD_SPA: u64 = 0x4;
+
+    /// In `zc_guid`: compute the blocks from the bytes.
+    ZINJECT_CALC_RANGE: u64 = 0x8;
+
+    /// In `zi_cmd`: fail reads of data.
+    ZINJECT_DATA_FAULT: u32 = 1;
+
+    /// In `zi_cmd`: fail a device.
+    ZINJECT_DEVICE_FAULT: u32 = 2;
+
+    /// In `zi_cmd`: fail the labels of a device.
+    ZINJECT_LABEL_FAULT: u32 = 3;
+
+    /// In `zi_cmd`: drop writes.
+    ZINJECT_IGNORED_WRITES: u32 = 4;
+
+    /// In `zi_cmd`: panic.
+    ZINJECT_PANIC: u32 = 5;
+
+    /// In `zi_cmd`: delay I/O.
+    ZINJECT_DELAY_IO: u32 = 6;
+
+    /// In `zi_cmd`: fail decryption.
+    ZINJECT_DECRYPT_FAULT: u32 = 7;
+
+    /// In `zi_cmd`, since 2.3: delay an import.
+    ZINJECT_DELAY_IMPORT: u32 = 8 since "2.3";
+
+    /// In `zi_cmd`, since 2.3: delay an export.
+    ZINJECT_DELAY_EXPORT: u32 = 9 since "2.3";
+
+    /// In `zi_cmd`, since 2.4: delay until a number of I/Os is ready.
+    ZINJECT_DELAY_READY: u32 = 10 since "2.4";
+}

@@ -38,6 +38,17 @@ macro_rules! layout {
 }
 use layout;
 
+/// Defines constants of the C headers; `since` is for `cargo xtask abi`, as in [`layout!`].
+macro_rules! constants {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $value:literal $(since $since:literal)?;)*) => {
+        $(
+            $(#[$doc])*
+            pub const $name: $type = $value;
+        )*
+    };
+}
+use constants;
+
 /// Sends a request to the kernel and returns 0 or an errno, which may be a `ZFS_ERR_…` value.
 ///
 /// The kernel writes `cmd` back even when it fails.

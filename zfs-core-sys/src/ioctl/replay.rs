@@ -3,31 +3,121 @@
 use core::ffi::c_char;
 use core::fmt;
 
-/// The magic number of a stream that was written with this machine's byte order.
-pub const DMU_BACKUP_MAGIC: u64 = 0x2_f5ba_cbac;
+super::constants! {
+    /// The magic number of a stream that was written with this machine's byte order.
+    DMU_BACKUP_MAGIC: u64 = 0x2_f5ba_cbac;
 
-/// `drr_type`: begins a stream.
-pub const DRR_BEGIN: u32 = 0;
-/// `drr_type`: an object.
-pub const DRR_OBJECT: u32 = 1;
-/// `drr_type`: a range of objects that are free.
-pub const DRR_FREEOBJECTS: u32 = 2;
-/// `drr_type`: a block of data.
-pub const DRR_WRITE: u32 = 3;
-/// `drr_type`: a range of an object that is free.
-pub const DRR_FREE: u32 = 4;
-/// `drr_type`: ends a stream.
-pub const DRR_END: u32 = 5;
-/// `drr_type`: a block that an earlier one is a copy of; kernels refuse it since 2.0.
-pub const DRR_WRITE_BYREF: u32 = 6;
-/// `drr_type`: an object's spill block.
-pub const DRR_SPILL: u32 = 7;
-/// `drr_type`: a block that is stored in its pointer.
-pub const DRR_WRITE_EMBEDDED: u32 = 8;
-/// `drr_type`: a range of encrypted objects.
-pub const DRR_OBJECT_RANGE: u32 = 9;
-/// `drr_type`: a range that was left out.
-pub const DRR_REDACT: u32 = 10;
+    /// `drr_type`: begins a stream.
+    DRR_BEGIN: u32 = 0;
+
+    /// `drr_type`: an object.
+    DRR_OBJECT: u32 = 1;
+
+    /// `drr_type`: a range of objects that are free.
+    DRR_FREEOBJECTS: u32 = 2;
+
+    /// `drr_type`: a block of data.
+    DRR_WRITE: u32 = 3;
+
+    /// `drr_type`: a range of an object that is free.
+    DRR_FREE: u32 = 4;
+
+    /// `drr_type`: ends a stream.
+    DRR_END: u32 = 5;
+
+    /// `drr_type`: a block that an earlier one is a copy of; kernels refuse it since 2.0.
+    DRR_WRITE_BYREF: u32 = 6;
+
+    /// `drr_type`: an object's spill block.
+    DRR_SPILL: u32 = 7;
+
+    /// `drr_type`: a block that is stored in its pointer.
+    DRR_WRITE_EMBEDDED: u32 = 8;
+
+    /// `drr_type`: a range of encrypted objects.
+    DRR_OBJECT_RANGE: u32 = 9;
+
+    /// `drr_type`: a range that was left out.
+    DRR_REDACT: u32 = 10;
+
+    /// Bits 0 and 1 of `drr_versioninfo`: one stream.
+    DMU_SUBSTREAM: u64 = 0x1;
+
+    /// Bits 0 and 1 of `drr_versioninfo`: several streams, which only user space can take apart.
+    DMU_COMPOUNDSTREAM: u64 = 0x2;
+
+    /// Feature, from bit 2 of `drr_versioninfo`: has [`DRR_WRITE_BYREF`] records.
+    DMU_BACKUP_FEATURE_DEDUP: u64 = 0x1;
+
+    /// Feature: the keys for deduplication are valid.
+    DMU_BACKUP_FEATURE_DEDUPPROPS: u64 = 0x2;
+
+    /// Feature: has spill blocks of attributes.
+    DMU_BACKUP_FEATURE_SA_SPILL: u64 = 0x4;
+
+    /// Feature: has [`DRR_WRITE_EMBEDDED`] records.
+    DMU_BACKUP_FEATURE_EMBED_DATA: u64 = 0x1_0000;
+
+    /// Feature: has blocks compressed with LZ4.
+    DMU_BACKUP_FEATURE_LZ4: u64 = 0x2_0000;
+
+    /// Feature: has blocks larger than 128 KiB.
+    DMU_BACKUP_FEATURE_LARGE_BLOCKS: u64 = 0x8_0000;
+
+    /// Feature: continues a stream that was cut.
+    DMU_BACKUP_FEATURE_RESUMING: u64 = 0x10_0000;
+
+    /// Feature: has [`DRR_REDACT`] records.
+    DMU_BACKUP_FEATURE_REDACTED: u64 = 0x20_0000;
+
+    /// Feature: blocks are compressed as they are stored.
+    DMU_BACKUP_FEATURE_COMPRESSED: u64 = 0x40_0000;
+
+    /// Feature: has dnodes larger than 512 bytes.
+    DMU_BACKUP_FEATURE_LARGE_DNODE: u64 = 0x80_0000;
+
+    /// Feature: blocks are encrypted as they are stored.
+    DMU_BACKUP_FEATURE_RAW: u64 = 0x100_0000;
+
+    /// Feature: has blocks compressed with Zstandard.
+    DMU_BACKUP_FEATURE_ZSTD: u64 = 0x200_0000;
+
+    /// Feature: names the holds of the snapshots.
+    DMU_BACKUP_FEATURE_HOLDS: u64 = 0x400_0000;
+
+    /// Feature: an incremental stream with large blocks on one without.
+    DMU_BACKUP_FEATURE_SWITCH_TO_LARGE_BLOCKS: u64 = 0x800_0000;
+
+    /// Feature, since 2.3: has file names longer than 255 bytes.
+    DMU_BACKUP_FEATURE_LONGNAME: u64 = 0x1000_0000 since "2.3";
+
+    /// Feature, since 2.3: has directories in large blocks.
+    DMU_BACKUP_FEATURE_LARGE_MICROZAP: u64 = 0x2000_0000 since "2.3";
+
+    /// In `drr_flags` of [`DRR_BEGIN`]: the dataset is a clone.
+    DRR_FLAG_CLONE: u32 = 0x1;
+
+    /// In `drr_flags` of [`DRR_BEGIN`]: names ignore case.
+    DRR_FLAG_CI_DATA: u32 = 0x2;
+
+    /// In `drr_flags` of [`DRR_BEGIN`]: free ranges are complete.
+    DRR_FLAG_FREERECORDS: u32 = 0x4;
+
+    /// In `drr_flags` of [`DRR_BEGIN`]: [`DRR_OBJECT_SPILL`] is set where it holds.
+    DRR_FLAG_SPILL_BLOCK: u32 = 0x8;
+
+    /// In a record's flags: the checksum is strong enough for deduplication.
+    DRR_CHECKSUM_DEDUP: u8 = 0x1;
+
+    /// In a record's flags: the raw data has the other byte order.
+    DRR_RAW_BYTESWAP: u8 = 0x2;
+
+    /// In the flags of [`DRR_OBJECT`]: a spill block follows.
+    DRR_OBJECT_SPILL: u8 = 0x4;
+
+    /// In the flags of [`DRR_SPILL`]: the block has not changed.
+    DRR_SPILL_UNMODIFIED: u8 = 0x4;
+}
 
 /// Offset of the checksum in every record but [`DRR_BEGIN`].
 pub const DRR_CHECKSUM_OFFSET: usize = 280;
