@@ -55,6 +55,14 @@ impl Version {
         }
     }
 
+    /// What the argument of `--zfs` means to a command that takes one version.
+    pub(crate) fn parse_one(text: &str) -> Result<Self> {
+        match Self::parse(text)?.as_slice() {
+            [version] => Ok(*version),
+            _ => bail!("--zfs takes one version here"),
+        }
+    }
+
     /// The Debian release, and the release that OpenZFS alone is taken from.
     const fn suites(self) -> (&'static str, Option<&'static str>) {
         match self {
@@ -88,13 +96,11 @@ impl Guest {
     }
 
     /// The folder that holds `libzfs/` and `libspl/`, the installed headers of this version.
-    #[allow(dead_code, reason = "read by the bindings and abi commands")]
     pub(crate) fn headers(&self) -> PathBuf {
         self.dir.join("headers")
     }
 
     /// The `include/` folder of this version's module source (`sys/zfs_ioctl.h` and so on).
-    #[allow(dead_code, reason = "read by the bindings and abi commands")]
     pub(crate) fn module_include(&self) -> PathBuf {
         self.dir.join("module-include")
     }

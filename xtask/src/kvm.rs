@@ -1,8 +1,8 @@
 //! Whether KVM works here. That /dev/kvm opens proves nothing: in a nested machine a guest can
 //! hang for ever, so one boot with a deadline decides, and the cache remembers the answer.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -64,7 +64,7 @@ pub(crate) fn accelerator(guest: &Guest) -> Result<Accelerator> {
 fn boots(guest: &Guest) -> Result<bool> {
     let run = RunDir::new()?;
     let payload = Payload::new(guest, &run.path().join("payload.tar"))?;
-    payload.command(std::ffi::OsStr::from_bytes(b"true"), &[""; 0])?;
+    payload.command(OsStr::new("true"), &[""; 0])?;
     let machine = Machine {
         guest,
         accelerator: Accelerator::Kvm,
@@ -72,7 +72,7 @@ fn boots(guest: &Guest) -> Result<bool> {
         memory_mib: 1024,
         disks: &[],
         out: false,
-        timeout: Some(DEADLINE),
+        timeout: DEADLINE,
     };
     let outcome = qemu::run(run.path(), &machine, &mut |_| {}, &mut |_| {})?;
     Ok(matches!(outcome, Outcome::Exited(0)))

@@ -6,14 +6,23 @@
     reason = "a command line program talks to its user"
 )]
 
+mod abi;
+mod bench;
+mod bindings;
 mod cache;
+mod cargo;
+mod demo;
 mod guest;
 mod host;
+mod job;
 mod kvm;
+mod libtest;
+mod native;
 mod payload;
 mod progress;
 mod qemu;
 mod setup;
+mod test;
 mod vm;
 
 use std::process::ExitCode;
@@ -24,6 +33,13 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   setup [--zfs V]...   installs host packages and builds guests (default 2.1)
+  demo [--zfs V] [--native]
+                       the tour of Helix's storage operations on real ZFS
+  test [--zfs V] [--host] [--native] [FILTER]
+                       unit, doc and host tests, then the tests on real ZFS
+                       in a fresh guest of each version; --host: without these
+  bench [--zfs V] [--native] [NAME] [--json FILE]
+                       benchmarks in one guest, as a table and as JSON
   vm [--zfs V] [--mem MiB] [--cpus N] [--disk SIZE]... [--file PATH[:NAME]]...
      [--env K=V]... [--out DIR] [--timeout S] -- PROGRAM [ARGS]...
                        runs a program in a fresh guest as root with ZFS loaded:
@@ -31,9 +47,16 @@ cargo xtask COMMAND
                        the guest (zfs, zpool, sh ...) or else of the host
   vm [--zfs V] --shell an interactive shell in a fresh guest
 
-V is 2.1, 2.3, 2.4 or all. Guests are kept in $HELIX_ZFS_CACHE, else in
+  bindings [--check]   generates zfs-core-sys/src/bindings.rs from the headers of
+                       2.1, or checks that it is what they give
+  abi                  compares zfs-core-sys with the headers and the module
+                       source of each version
+
+V is 2.1, 2.3, 2.4 or all. --native runs on this host's own ZFS instead of a
+guest. Guests are kept in $HELIX_ZFS_CACHE, else in
 $XDG_CACHE_HOME/helix-zfs or ~/.cache/helix-zfs. HELIX_ZFS_ACCEL=kvm|tcg
-decides what is otherwise probed; HELIX_ZFS_MIRROR names a Debian mirror on
+decides what is otherwise probed; HELIX_ZFS_TEST_THREADS is the number of
+tests at once in a guest (default 4); HELIX_ZFS_MIRROR names a Debian mirror on
 hosts whose apt configuration has none.";
 
 fn main() -> ExitCode {
@@ -59,7 +82,24 @@ fn run() -> anyhow::Result<ExitCode> {
     cache::clean_up_on_signals()?;
     match command.as_str() {
         "setup" => setup::run(arguments),
+        "demo" => demo::run(arguments),
+        "test" => test::run(arguments),
+        "bench" => bench::run(arguments),
         "vm" => vm::run(arguments),
+        "bindings" => {
+            let mut check = false;
+            while let Some(argument) = arguments.next()? {
+                match argument {
+                    Long("check") => check = true,
+                    other => return Err(other.unexpected().into()),
+                }
+            }
+            bindings::run(check).map(|()| ExitCode::SUCCESS)
+        }
+        "abi" => match arguments.next()? {
+            None => abi::run().map(|()| ExitCode::SUCCESS),
+            Some(other) => Err(other.unexpected().into()),
+        },
         "help" => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

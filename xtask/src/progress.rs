@@ -1,6 +1,6 @@
 //! What a person sees during long steps: what is being done, and for how long already.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -47,6 +47,11 @@ fn wait(mut child: Child, mut report: impl FnMut()) -> Result<ExitStatus> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Writes what a program wrote. A reader that went away is no reason to end the program.
+pub(crate) fn pass_on(to: &mut impl Write, bytes: &[u8]) {
+    let _ = to.write_all(bytes).and_then(|()| to.flush());
 }
 
 /// The last `lines` lines of a file that have any text; empty when it cannot be read.

@@ -39,7 +39,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) disks: &'a [u64],
     /// Whether /out of the guest is wanted as `out.tar`.
     pub(crate) out: bool,
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) timeout: Duration,
 }
 
 /// How a run ended.
@@ -84,31 +84,36 @@ pub(crate) fn run(
         .context("cannot run QEMU")?;
     let out_pipe = child.stdout.take();
     let err_pipe = child.stderr.take();
-    let deadline = machine.timeout.map(|timeout| Instant::now() + timeout);
+    let deadline = Instant::now() + machine.timeout;
     let ended = std::thread::scope(|scope| {
         scope.spawn(|| pump(out_pipe, stdout));
         scope.spawn(|| pump(err_pipe, stderr));
-        wait(&mut child, deadline)
+        wait(&mut child, Some(deadline))
     })?;
     if ended.is_none() {
         return Ok(Outcome::TimedOut);
     }
-    let status = std::fs::read_to_string(dir.join("status")).unwrap_or_default();
-    Ok(match status.trim().parse() {
-        Ok(status) => Outcome::Exited(status),
-        Err(_) => Outcome::Died,
-    })
+    Ok(outcome(dir))
 }
 
 /// Runs `dir/payload.tar` with the guest's shell on this terminal.
-pub(crate) fn run_shell(dir: &Path, machine: &Machine<'_>) -> Result<()> {
+pub(crate) fn run_shell(dir: &Path, machine: &Machine<'_>) -> Result<Outcome> {
     make_disks(dir, machine.disks)?;
     let mut command = command(dir, machine);
+    port(&mut command, "status", "status");
     command.args(["-chardev", "stdio,id=shell,signal=off"]);
     command.args(["-device", "virtconsole,chardev=shell"]);
     let mut child = command.spawn().context("cannot run QEMU")?;
     wait(&mut child, None)?;
-    Ok(())
+    Ok(outcome(dir))
+}
+
+fn outcome(dir: &Path) -> Outcome {
+    let status = std::fs::read_to_string(dir.join("status")).unwrap_or_default();
+    match status.trim().parse() {
+        Ok(status) => Outcome::Exited(status),
+        Err(_) => Outcome::Died,
+    }
 }
 
 /// The end of what the guest's kernel and QEMU said, for a failure's message.

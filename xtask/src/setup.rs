@@ -74,7 +74,8 @@ pub(crate) fn ready_one(version: Version) -> Result<Guest> {
         .context("there is no guest")
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+/// What a panicking thread left behind is still good here: it only counts and lists.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -1,166 +1,79 @@
 //! `cargo xtask vm`: a program in a fresh guest.
 
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use lexopt::prelude::*;
 
-use crate::cache::RunDir;
 use crate::guest::Version;
-use crate::payload::Payload;
-use crate::qemu::{self, Machine, Outcome};
-use crate::{kvm, setup};
+use crate::job::Job;
+use crate::qemu::Outcome;
+use crate::{progress, setup};
 
 const TIMED_OUT: u8 = 124;
 const GUEST_FAILED: u8 = 125;
 
-#[derive(Debug)]
-struct Options {
-    version: Version,
-    memory_mib: u32,
-    cpus: u32,
-    disks: Vec<u64>,
-    files: Vec<(PathBuf, String)>,
-    environment: Vec<(String, OsString)>,
-    out: Option<PathBuf>,
-    timeout: Duration,
-    /// `None` for a shell.
-    command: Option<Vec<OsString>>,
-}
-
 pub(crate) fn run(arguments: lexopt::Parser) -> Result<ExitCode> {
-    let options = Options::parse(arguments)?;
-    let guest = setup::ready_one(options.version)?;
-    let accelerator = kvm::accelerator(&guest)?;
-    let run = RunDir::new()?;
-    let mut payload = Payload::new(&guest, &run.path().join("payload.tar"))?;
-    for (path, name) in &options.files {
-        payload.file(path, name)?;
-    }
-    for (name, value) in &options.environment {
-        payload.env(name, value)?;
-    }
-    let machine = Machine {
-        guest: &guest,
-        accelerator,
-        cpus: options.cpus,
-        memory_mib: options.memory_mib,
-        disks: &options.disks,
-        out: options.out.is_some(),
-        timeout: Some(options.timeout),
-    };
-    let Some((program, arguments)) = options.command.as_deref().and_then(<[_]>::split_first) else {
-        payload.shell()?;
-        qemu::run_shell(run.path(), &machine)?;
-        eprintln!(
-            "vm: the shell in guest {} has ended",
-            options.version.name()
-        );
-        return Ok(ExitCode::SUCCESS);
-    };
-    payload.command(program, arguments)?;
-    let start = Instant::now();
-    let outcome = qemu::run(
-        run.path(),
-        &machine,
-        &mut |bytes| pass_on(&mut std::io::stdout(), bytes),
-        &mut |bytes| pass_on(&mut std::io::stderr(), bytes),
+    let (version, job) = parse(arguments)?;
+    let guest = setup::ready_one(version)?;
+    let report = job.run(
+        &guest,
+        &mut |bytes| progress::pass_on(&mut std::io::stdout(), bytes),
+        &mut |bytes| progress::pass_on(&mut std::io::stderr(), bytes),
     )?;
-    let seconds = start.elapsed().as_secs_f64();
-    let name = options.version.name();
-    let status = match outcome {
+    let (name, seconds) = (version.name(), report.seconds);
+    if !report.console.is_empty() {
+        eprintln!("the end of the guest's console:\n{}", report.console);
+    }
+    Ok(ExitCode::from(match report.outcome {
         Outcome::Exited(status) => {
-            if let Some(out) = &options.out {
-                unpack(&run.path().join("out.tar"), out)?;
-            }
             eprintln!("vm: exit status {status} in guest {name} ({seconds:.1} s)");
             status
         }
         Outcome::TimedOut => {
-            eprintln!(
-                "the end of the guest's console:\n{}\nvm: time-out in guest {name} after \
-                 {seconds:.1} s",
-                qemu::last_words(run.path())
-            );
+            eprintln!("vm: time-out in guest {name} after {seconds:.1} s");
             TIMED_OUT
         }
         Outcome::Died => {
-            eprintln!(
-                "the end of the guest's console:\n{}\nvm: guest {name} failed after {seconds:.1} s",
-                qemu::last_words(run.path())
-            );
+            eprintln!("vm: guest {name} failed after {seconds:.1} s");
             GUEST_FAILED
         }
-    };
-    Ok(ExitCode::from(status))
+    }))
 }
 
-/// A reader that went away is no reason to end the guest early.
-fn pass_on(to: &mut impl Write, bytes: &[u8]) {
-    let _ = to.write_all(bytes).and_then(|()| to.flush());
-}
-
-/// Unpacks what the guest left in /out into a folder.
-pub(crate) fn unpack(tar: &Path, into: &Path) -> Result<()> {
-    std::fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
-    tar::Archive::new(File::open(tar)?)
-        .unpack(into)
-        .with_context(|| format!("cannot unpack the guest's /out into {}", into.display()))
-}
-
-impl Options {
-    fn parse(mut arguments: lexopt::Parser) -> Result<Self> {
-        let mut options = Self {
-            version: Version::V2_1,
-            memory_mib: 2048,
-            cpus: 1,
-            disks: Vec::new(),
-            files: Vec::new(),
-            environment: Vec::new(),
-            out: None,
-            timeout: Duration::from_secs(1800),
-            command: None,
-        };
-        let mut shell = false;
-        while let Some(argument) = arguments.next()? {
-            match argument {
-                Long("zfs") => match Version::parse(&arguments.value()?.string()?)?.as_slice() {
-                    [version] => options.version = *version,
-                    _ => bail!("vm runs one version"),
-                },
-                Long("mem") => options.memory_mib = arguments.value()?.parse()?,
-                Long("cpus") => options.cpus = arguments.value()?.parse()?,
-                Long("disk") => options.disks.push(size(&arguments.value()?.string()?)?),
-                Long("file") => options.files.push(file(&arguments.value()?.string()?)?),
-                Long("env") => {
-                    let text = arguments.value()?.string()?;
-                    let (name, value) = text.split_once('=').context("--env takes NAME=VALUE")?;
-                    options.environment.push((name.to_owned(), value.into()));
-                }
-                Long("out") => options.out = Some(arguments.value()?.into()),
-                Long("timeout") => {
-                    options.timeout = Duration::from_secs(arguments.value()?.parse()?);
-                }
-                Long("shell") => shell = true,
-                Value(program) => {
-                    let mut command = vec![program];
-                    command.extend(arguments.raw_args()?);
-                    options.command = Some(command);
-                }
-                other => return Err(other.unexpected().into()),
+fn parse(mut arguments: lexopt::Parser) -> Result<(Version, Job)> {
+    let mut version = Version::V2_1;
+    let mut job = Job::new(Vec::new());
+    let mut shell = false;
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("zfs") => version = Version::parse_one(&arguments.value()?.string()?)?,
+            Long("mem") => job.memory_mib = arguments.value()?.parse()?,
+            Long("cpus") => job.cpus = arguments.value()?.parse()?,
+            Long("disk") => job.disks.push(size(&arguments.value()?.string()?)?),
+            Long("file") => job.files.push(file(&arguments.value()?.string()?)?),
+            Long("env") => {
+                let text = arguments.value()?.string()?;
+                let (name, value) = text.split_once('=').context("--env takes NAME=VALUE")?;
+                job.env(name, value);
             }
+            Long("out") => job.out = Some(arguments.value()?.into()),
+            Long("timeout") => job.timeout = Duration::from_secs(arguments.value()?.parse()?),
+            Long("shell") => shell = true,
+            Value(program) => {
+                job.command.push(program);
+                job.command.extend(arguments.raw_args()?);
+            }
+            other => return Err(other.unexpected().into()),
         }
-        ensure!(
-            shell != options.command.is_some(),
-            "vm takes either --shell or `-- PROGRAM [ARGS]...`"
-        );
-        Ok(options)
     }
+    ensure!(
+        shell == job.command.is_empty(),
+        "vm takes either --shell or `-- PROGRAM [ARGS]...`"
+    );
+    Ok((version, job))
 }
 
 /// A size in bytes, or with the suffix K, M, G or T.
@@ -202,15 +115,17 @@ fn file(text: &str) -> Result<(PathBuf, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, file, size};
+    use super::{file, size};
+    use crate::guest::Version;
+    use crate::job::Job;
 
-    fn parse(arguments: &[&str]) -> anyhow::Result<Options> {
-        Options::parse(lexopt::Parser::from_args(arguments))
+    fn parse(arguments: &[&str]) -> anyhow::Result<(Version, Job)> {
+        super::parse(lexopt::Parser::from_args(arguments))
     }
 
     #[test]
     fn the_program_keeps_its_own_options() {
-        let options = parse(&[
+        let (version, job) = parse(&[
             "--zfs",
             "2.4",
             "--disk",
@@ -227,13 +142,13 @@ mod tests {
             "-v",
         ])
         .unwrap();
-        assert_eq!(options.version.name(), "2.4");
-        assert_eq!(options.disks, [1 << 30, 64 << 20]);
-        assert_eq!(options.environment, [("A".to_owned(), "b=c".into())]);
-        assert_eq!(options.timeout.as_secs(), 9);
-        assert_eq!(options.command.unwrap(), ["./x", "--zfs", "--", "-v"]);
+        assert_eq!(version.name(), "2.4");
+        assert_eq!(job.disks, [1 << 30, 64 << 20]);
+        assert_eq!(job.environment, [("A".to_owned(), "b=c".into())]);
+        assert_eq!(job.timeout.as_secs(), 9);
+        assert_eq!(job.command, ["./x", "--zfs", "--", "-v"]);
         assert_eq!(
-            parse(&["zfs", "list", "-H"]).unwrap().command.unwrap(),
+            parse(&["zfs", "list", "-H"]).unwrap().1.command,
             ["zfs", "list", "-H"]
         );
     }

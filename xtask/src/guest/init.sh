@@ -12,10 +12,12 @@ ln -s /proc/self/fd/1 /dev/stdout
 ln -s /proc/self/fd/2 /dev/stderr
 # What Debian's udev rule does: the module itself decides what an unprivileged user may do.
 chmod 666 /dev/zfs
+# A failed assertion of the module ends the guest at once, instead of a thread that never returns.
+echo 1 >/sys/module/spl/parameters/spl_panic_halt
 ifconfig lo up
 hostname helix-guest
 
-export PATH=/helix/files:/usr/sbin:/usr/bin HOME=/root USER=root LANG=C.UTF-8 TMPDIR=/tmp
+export PATH=/usr/sbin:/usr/bin:/helix/files HOME=/root USER=root LANG=C.UTF-8 TMPDIR=/tmp
 export HELIX_ZFS_GUEST=1
 HELIX_ZFS_DISKS=
 for disk in /sys/block/vd[b-z]; do
@@ -25,17 +27,18 @@ export HELIX_ZFS_DISKS="${HELIX_ZFS_DISKS# }"
 . /helix/env
 cd /helix/files
 
-if [ -e /helix/shell ]; then
-    setsid -c sh -l </dev/hvc0 >/dev/hvc0 2>&1
-    echo b >/proc/sysrq-trigger
-fi
-
 port() {
     for port in /sys/class/virtio-ports/*; do
         read -r name <"$port/name"
         if [ "$name" = "$1" ]; then echo "/dev/${port##*/}"; fi
     done
 }
+
+if [ -e /helix/shell ]; then
+    setsid -c sh -l </dev/hvc0 >/dev/hvc0 2>&1
+    echo "$?" >"$(port helix.status)"
+    echo b >/proc/sysrq-trigger
+fi
 
 # A port can be opened once only, so what a program may open again by name is a FIFO.
 mkfifo -m 666 /run/stdout /run/stderr

@@ -1,0 +1,149 @@
+//! `cargo xtask bench`: benchmarks in one guest. Absolute times of an emulated guest mean nothing,
+//! so what counts are the ratios within one run.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use lexopt::prelude::*;
+use serde_json::Value as Json;
+
+use crate::cache::RunDir;
+use crate::cargo;
+use crate::guest::{Guest, Version};
+use crate::job::Job;
+use crate::qemu::Outcome;
+use crate::{host, native, progress, setup};
+
+/// Where a benchmark writes its table as JSON.
+const JSON: &str = "HELIX_ZFS_BENCH_JSON";
+
+#[derive(Debug)]
+struct Options {
+    version: Version,
+    name: Option<String>,
+    json: Option<PathBuf>,
+    native: bool,
+}
+
+pub(crate) fn run(arguments: lexopt::Parser) -> Result<ExitCode> {
+    let options = Options::parse(arguments)?;
+    let guest = if options.native {
+        println!(
+            "benchmarks on this host's ZFS {}",
+            native::module_version()?
+        );
+        host::install_packages()?;
+        None
+    } else {
+        println!("benchmarks in guest {}", options.version.name());
+        Some(setup::ready_one(options.version)?)
+    };
+    let known = cargo::benchmarks()?;
+    let names = match &options.name {
+        Some(name) if !known.contains(name) => {
+            bail!("there is no benchmark {name:?}, only: {}", known.join(", "))
+        }
+        Some(name) => vec![name.clone()],
+        None => known,
+    };
+    ensure!(!names.is_empty(), "there are no benchmarks");
+
+    let mut table = Vec::new();
+    for name in &names {
+        let program = cargo::build_one(
+            &["bench", "-p", cargo::PACKAGE, "--bench", name, "--no-run"],
+            name,
+        )?;
+        let run = RunDir::new()?;
+        match &guest {
+            Some(guest) => run_in_guest(guest, name, program, run.path()),
+            None => run_native(name, &program, run.path()),
+        }?;
+        let rows = fs::read_to_string(run.path().join(format!("{name}.json")))
+            .with_context(|| format!("benchmark {name} left no JSON"))?;
+        match serde_json::from_str(&rows) {
+            Ok(Json::Array(rows)) if !rows.is_empty() => table.extend(rows),
+            _ => bail!("benchmark {name} wrote no list of results: {rows}"),
+        }
+    }
+    let rows = table.len();
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&Json::Array(table))?;
+        fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        println!("results: {}", path.display());
+    }
+    println!("bench: {} done, {rows} results", names.join(", "));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_in_guest(guest: &Guest, name: &str, program: PathBuf, out: &Path) -> Result<()> {
+    let mut job = Job::new(vec![program.into(), OsString::from("--bench")]);
+    job.env(JSON, format!("/out/{name}.json"));
+    job.disks = vec![4 << 30];
+    job.out = Some(out.to_owned());
+    eprintln!("benchmark {name} in guest {} ...", guest.version().name());
+    let report = job.run(
+        guest,
+        &mut |bytes| progress::pass_on(&mut std::io::stdout(), bytes),
+        &mut |bytes| progress::pass_on(&mut std::io::stderr(), bytes),
+    )?;
+    match report.outcome {
+        Outcome::Exited(0) => Ok(()),
+        Outcome::Exited(status) => bail!("benchmark {name} ended with status {status}"),
+        Outcome::TimedOut => bail!(
+            "benchmark {name} timed out; the console:\n{}",
+            report.console
+        ),
+        Outcome::Died => bail!("the guest failed; its console:\n{}", report.console),
+    }
+}
+
+fn run_native(name: &str, program: &Path, folder: &Path) -> Result<()> {
+    let status = native::command(program, folder)
+        .arg("--bench")
+        .env(JSON, folder.join(format!("{name}.json")))
+        .status()
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    ensure!(status.success(), "benchmark {name} failed ({status})");
+    Ok(())
+}
+
+impl Options {
+    fn parse(mut arguments: lexopt::Parser) -> Result<Self> {
+        let mut options = Self {
+            version: Version::V2_1,
+            name: None,
+            json: None,
+            native: false,
+        };
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("zfs") => {
+                    options.version = Version::parse_one(&arguments.value()?.string()?)?;
+                }
+                Long("json") => options.json = Some(std::path::absolute(arguments.value()?)?),
+                Long("native") => options.native = true,
+                Value(name) if options.name.is_none() => options.name = Some(name.string()?),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Options;
+
+    #[test]
+    fn a_name_and_a_file_are_taken() {
+        let options =
+            Options::parse(lexopt::Parser::from_args(["snapshot", "--json", "/x.json"])).unwrap();
+        assert_eq!(options.name.as_deref(), Some("snapshot"));
+        assert_eq!(options.json.unwrap().to_str(), Some("/x.json"));
+        assert!(Options::parse(lexopt::Parser::from_args(["a", "b"])).is_err());
+    }
+}

@@ -1,0 +1,381 @@
+//! `cargo xtask test`: the tests that need no ZFS on the host, then those on real ZFS in guests.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use lexopt::prelude::*;
+
+use crate::cache::RunDir;
+use crate::cargo;
+use crate::guest::{Check, Guest, Version};
+use crate::job::Job;
+use crate::libtest::{self, Counts, Results};
+use crate::qemu::Outcome;
+use crate::{host, native, setup};
+
+/// The test program that runs in guests, a target of the root package.
+const TARGET: &str = "zfs";
+
+/// Its name in the guest, where `zfs` is the command.
+const PROGRAM: &str = "zfs-tests";
+
+/// Tells the tests where the examples are.
+const EXAMPLES: &str = "HELIX_ZFS_EXAMPLES";
+
+/// How many guests run side by side: each keeps about one core busy.
+const GUESTS_AT_ONCE: usize = 2;
+
+/// A suite takes a few minutes; what takes this long hangs.
+const TIMEOUT: Duration = Duration::from_secs(1500);
+
+#[derive(Debug)]
+struct Options {
+    versions: Vec<Version>,
+    host_only: bool,
+    native: bool,
+    filter: Option<String>,
+}
+
+pub(crate) fn run(arguments: lexopt::Parser) -> Result<ExitCode> {
+    let options = Options::parse(arguments)?;
+    let mut total = Total::default();
+    if options.native {
+        native::module_version()?;
+    }
+    host::install_packages()?;
+    host_tests(&options, &mut total)?;
+    if options.native {
+        let programs = Programs::build()?;
+        native_tests(&programs, &options, &mut total)?;
+    } else if !options.host_only {
+        let guests = setup::ready(&options.versions, Check::Quick)?;
+        let programs = Programs::build()?;
+        guest_tests(&guests, &programs, &options, &mut total);
+    }
+
+    for failure in &total.failures {
+        println!("FAILED: {failure}");
+    }
+    let fine = total.counts.failed == 0;
+    println!("test: {}", if fine { "passed" } else { "FAILED" });
+    println!("{}", total.counts);
+    Ok(if fine {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// What all parts together came to.
+#[derive(Debug, Default)]
+struct Total {
+    counts: Counts,
+    failures: Vec<String>,
+}
+
+impl Total {
+    fn add(&mut self, place: &str, results: Results) {
+        self.counts += results.counts;
+        for name in results.failures {
+            self.failures.push(format!("{name} ({place})"));
+        }
+    }
+
+    /// Counts a failure that no test reported.
+    fn fail(&mut self, message: String) {
+        self.counts.failed += 1;
+        self.failures.push(message);
+    }
+}
+
+fn host_tests(options: &Options, total: &mut Total) -> Result<()> {
+    let mut command = cargo::command();
+    command.args(["test", "--workspace", "--no-fail-fast"]);
+    command.args(&options.filter);
+    eprintln!("tests on the host: cargo test --workspace");
+    run_here("host", &mut command, options, total)
+}
+
+fn native_tests(programs: &Programs, options: &Options, total: &mut Total) -> Result<()> {
+    eprintln!("tests on this host's ZFS {}", native::module_version()?);
+    let run = RunDir::new()?;
+    let examples = run.path().join("examples");
+    std::fs::create_dir(&examples)?;
+    for (path, name) in &programs.examples {
+        std::fs::copy(path, examples.join(name))?;
+    }
+    let mut command = native::command(&programs.tests, run.path());
+    command
+        .args(libtest_arguments(options))
+        .env(EXAMPLES, examples)
+        .stdin(Stdio::null());
+    run_here("native", &mut command, options, total)
+}
+
+/// Runs a test command on the host, passes its output on and counts.
+fn run_here(
+    place: &str,
+    command: &mut Command,
+    options: &Options,
+    total: &mut Total,
+) -> Result<()> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run the tests")?;
+    let mut results = Results::default();
+    if let Some(pipe) = child.stdout.take() {
+        for line in lines(pipe) {
+            results.read(&line);
+            println!("{line}");
+        }
+    }
+    let status = child.wait()?;
+    let counts = results.counts;
+    total.add(place, results);
+    if !status.success() && counts.failed == 0 {
+        total.fail(format!(
+            "the tests could not be built or died ({place}, {status})"
+        ));
+    } else if counts.passed + counts.failed == 0 && options.filter.is_none() {
+        total.fail(format!("no test was run ({place})"));
+    }
+    Ok(())
+}
+
+fn lines(pipe: impl Read) -> impl Iterator<Item = String> {
+    BufReader::new(pipe)
+        .split(b'\n')
+        .map_while(Result::ok)
+        .map(|line| {
+            String::from_utf8_lossy(&line)
+                .trim_end_matches('\r')
+                .to_owned()
+        })
+}
+
+/// What goes into a guest.
+#[derive(Debug)]
+struct Programs {
+    tests: PathBuf,
+    examples: Vec<(PathBuf, String)>,
+}
+
+impl Programs {
+    fn build() -> Result<Self> {
+        let package = ["-p", cargo::PACKAGE];
+        let tests = cargo::build_one(
+            &[&["test"][..], &package, &["--test", TARGET, "--no-run"]].concat(),
+            TARGET,
+        )?;
+        let examples = cargo::build(&[&["build"][..], &package, &["--examples"]].concat())?
+            .into_iter()
+            .map(|example| (example.path, example.name))
+            .collect();
+        Ok(Self { tests, examples })
+    }
+}
+
+/// Tests mostly wait for the pool, so more of them at once than there are processors pay.
+fn libtest_arguments(options: &Options) -> Vec<OsString> {
+    let threads = std::env::var("HELIX_ZFS_TEST_THREADS").unwrap_or_else(|_| "4".to_owned());
+    let mut arguments = vec![format!("--test-threads={threads}").into()];
+    arguments.extend(options.filter.as_ref().map(OsString::from));
+    arguments
+}
+
+fn guest_tests(guests: &[Guest], programs: &Programs, options: &Options, total: &mut Total) {
+    let next = Mutex::new(guests.iter());
+    let total = Mutex::new(total);
+    std::thread::scope(|scope| {
+        for _ in 0..GUESTS_AT_ONCE.min(guests.len()) {
+            scope.spawn(|| {
+                loop {
+                    let guest = setup::lock(&next).next();
+                    let Some(guest) = guest else { break };
+                    let place = format!("OpenZFS {}", guest.version().name());
+                    let mut part = Total::default();
+                    if let Err(error) = guest_suite(guest, programs, options, &mut part) {
+                        part.fail(format!("{error:#} ({place})"));
+                    }
+                    let mut total = setup::lock(&total);
+                    total.counts += part.counts;
+                    total.failures.append(&mut part.failures);
+                }
+            });
+        }
+    });
+}
+
+fn guest_suite(
+    guest: &Guest,
+    programs: &Programs,
+    options: &Options,
+    total: &mut Total,
+) -> Result<()> {
+    let name = guest.version().name();
+    let place = format!("OpenZFS {name}");
+    let run = RunDir::new()?;
+    let program = run.path().join(PROGRAM);
+    strip(&programs.tests, &program)?;
+    let mut command = vec![program.into()];
+    command.extend(libtest_arguments(options));
+    let mut job = Job::new(command);
+    for (path, example) in &programs.examples {
+        let stripped = run.path().join(example);
+        strip(path, &stripped)?;
+        job.files.push((stripped, format!("examples/{example}")));
+    }
+    job.env(EXAMPLES, "/helix/files/examples");
+    job.env("RUST_BACKTRACE", "1");
+    job.cpus = 2;
+    job.memory_mib = 3072;
+    job.disks = vec![4 << 30; 4];
+    job.timeout = TIMEOUT;
+
+    eprintln!("tests on real ZFS: guest {name} ...");
+    let results = Mutex::new(Results::default());
+    let mut stdout = LineSplitter::default();
+    let mut stderr = LineSplitter::default();
+    let report = job.run(
+        guest,
+        &mut |bytes| {
+            stdout.feed(bytes, &mut |line| {
+                setup::lock(&results).read(line);
+                print_line(name, line);
+            });
+        },
+        &mut |bytes| stderr.feed(bytes, &mut |line| print_line(name, line)),
+    )?;
+    stdout.finish(&mut |line| print_line(name, line));
+    stderr.finish(&mut |line| print_line(name, line));
+    for line in report.console.lines() {
+        print_line(name, &format!("console: {line}"));
+    }
+    let results = results
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (counts, ended) = (results.counts, results.programs > 0);
+    total.add(&place, results);
+    match report.outcome {
+        Outcome::Exited(0) if !ended => total.fail(format!("the tests gave no result ({place})")),
+        Outcome::Exited(0) if counts.passed == 0 && options.filter.is_none() => {
+            total.fail(format!("no test was run ({place})"));
+        }
+        Outcome::Exited(0) => {}
+        Outcome::Exited(status) if counts.failed == 0 => {
+            total.fail(format!("the tests died with status {status} ({place})"));
+        }
+        Outcome::Exited(_) => {}
+        Outcome::TimedOut => total.fail(format!("the tests timed out ({place})")),
+        Outcome::Died => total.fail(format!("the guest failed ({place})")),
+    }
+    eprintln!("guest {name}: {counts} in {:.0} s", report.seconds);
+    Ok(())
+}
+
+/// Copies a program without its debug data: most of its size, and it is unpacked in the guest.
+fn strip(program: &Path, to: &Path) -> Result<()> {
+    let status = Command::new("objcopy")
+        .arg("--strip-debug")
+        .args([program, to])
+        .status()
+        .context("cannot run objcopy")?;
+    if !status.success() {
+        bail!("objcopy failed on {}", program.display());
+    }
+    Ok(())
+}
+
+/// A line of a guest, with its version before it. A result line stays as cargo prints it.
+fn print_line(version: &str, line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = if libtest::result_line(line).is_some() {
+        writeln!(stdout, "[{version}] the result:\n{line}")
+    } else {
+        writeln!(stdout, "[{version}] {line}")
+    };
+}
+
+/// Cuts a stream of bytes into lines.
+#[derive(Debug, Default)]
+struct LineSplitter(Vec<u8>);
+
+impl LineSplitter {
+    fn feed(&mut self, bytes: &[u8], line: &mut dyn FnMut(&str)) {
+        self.0.extend_from_slice(bytes);
+        while let Some(end) = self.0.iter().position(|byte| *byte == b'\n') {
+            let rest = self.0.split_off(end + 1);
+            self.0.truncate(end);
+            line(&String::from_utf8_lossy(&self.0));
+            self.0 = rest;
+        }
+    }
+
+    fn finish(&mut self, line: &mut dyn FnMut(&str)) {
+        if !self.0.is_empty() {
+            line(&String::from_utf8_lossy(&self.0));
+            self.0.clear();
+        }
+    }
+}
+
+impl Options {
+    fn parse(mut arguments: lexopt::Parser) -> Result<Self> {
+        let mut options = Self {
+            versions: Vec::new(),
+            host_only: false,
+            native: false,
+            filter: None,
+        };
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("zfs") => {
+                    let text = arguments.value()?.string()?;
+                    options.versions.extend(Version::parse(&text)?);
+                }
+                Long("host") => options.host_only = true,
+                Long("native") => options.native = true,
+                Value(filter) if options.filter.is_none() => {
+                    options.filter = Some(filter.string()?);
+                }
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        if options.versions.is_empty() {
+            options.versions.push(Version::V2_1);
+        }
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LineSplitter, Options};
+
+    #[test]
+    fn lines_are_put_together() {
+        let mut lines = Vec::new();
+        let mut splitter = LineSplitter::default();
+        for piece in ["a", "b\nc\n\nd", "", "e"] {
+            splitter.feed(piece.as_bytes(), &mut |line| lines.push(line.to_owned()));
+        }
+        splitter.finish(&mut |line| lines.push(line.to_owned()));
+        assert_eq!(lines, ["ab", "c", "", "de"]);
+    }
+
+    #[test]
+    fn options_are_read() {
+        let parse = |arguments: &[&str]| Options::parse(lexopt::Parser::from_args(arguments));
+        let options = parse(&["--zfs", "all", "snapshot"]).unwrap();
+        assert_eq!(options.versions.len(), 3);
+        assert_eq!(options.filter.as_deref(), Some("snapshot"));
+        assert_eq!(parse(&[]).unwrap().versions.len(), 1);
+        assert!(parse(&["a", "b"]).is_err());
+    }
+}
