@@ -19,6 +19,8 @@ mod find;
 mod generate;
 
 use std::env;
+#[cfg(not(feature = "bindgen"))]
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -45,10 +47,19 @@ fn run() -> Result<(), String> {
     }
 
     let found = find::libzfs_core()?;
-    check::headers(&found)?;
     #[cfg(feature = "bindgen")]
-    generate::bindings(&found)?;
+    let bindings = generate::bindings(&found)?;
+    #[cfg(not(feature = "bindgen"))]
+    let bindings = committed_bindings();
+    check::headers(&found, &bindings)?;
     emit(&found)
+}
+
+#[cfg(not(feature = "bindgen"))]
+fn committed_bindings() -> PathBuf {
+    let path = "src/bindings.rs";
+    println!("cargo::rerun-if-changed={path}");
+    PathBuf::from(path)
 }
 
 fn emit(found: &find::Found) -> Result<(), String> {

@@ -2,7 +2,7 @@
 //! supported version by that crate's own build script.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -72,12 +72,10 @@ fn out_dir(mut build: Command) -> Result<PathBuf> {
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .find_map(|message| {
-            let ours = message["reason"] == "build-script-executed"
-                && message["package_id"]
-                    .as_str()
-                    .is_some_and(|id| id.contains("zfs-core-sys"));
-            let out = message["out_dir"].as_str().filter(|_| ours)?;
-            Some(Path::new(out).to_owned())
+            let text = |key| message.get(key).and_then(Value::as_str);
+            let ours = text("reason") == Some("build-script-executed")
+                && text("package_id").is_some_and(|id| id.contains("zfs-core-sys"));
+            text("out_dir").filter(|_| ours).map(PathBuf::from)
         })
         .context("cargo did not say where zfs-core-sys was built")
 }

@@ -10,8 +10,6 @@ use crate::find::Found;
 /// The hand-written checks.
 const CHECKS: &[&str] = &["abi/functions.c", "abi/nvpair.c"];
 
-/// The constants of the oldest version.
-const OLDEST: &str = "src/bindings.rs";
 /// The constants of the newer ones, a module for each.
 const NEWER: &str = "src/newer.rs";
 /// The modules of [`NEWER`], and a macro that tells whether the headers are that new.
@@ -21,12 +19,13 @@ const MODULES: &[(&str, &str)] = &[
     ("since_2_4", "ZFS_REWRITE_PHYSICAL"),
 ];
 
-/// Compiles every check against the headers that were found, and keeps nothing.
-pub(crate) fn headers(found: &Found) -> Result<(), String> {
+/// Compiles every check of `bindings` against the headers that were found, and keeps nothing.
+pub(crate) fn headers(found: &Found, bindings: &Path) -> Result<(), String> {
     println!("cargo::rerun-if-changed=abi");
+    println!("cargo::rerun-if-changed={NEWER}");
     let out = env::var_os("OUT_DIR").ok_or("cargo set no OUT_DIR")?;
     let constants = Path::new(&out).join("constants.c");
-    fs::write(&constants, constant_checks()?)
+    fs::write(&constants, constant_checks(bindings)?)
         .map_err(|error| format!("writing {}: {error}", constants.display()))?;
 
     let mut sources: Vec<PathBuf> = CHECKS.iter().map(PathBuf::from).collect();
@@ -38,10 +37,10 @@ pub(crate) fn headers(found: &Found) -> Result<(), String> {
 }
 
 /// C that asserts every constant of the bindings.
-fn constant_checks() -> Result<String, String> {
+fn constant_checks(bindings: &Path) -> Result<String, String> {
     let mut c = String::from("#include <libzfs_core.h>\n#include <sys/dsl_crypt.h>\n");
-    c.push_str(&assertions(&read(OLDEST)?));
-    let newer = read(NEWER)?;
+    c.push_str(&assertions(&read(bindings)?));
+    let newer = read(NEWER.as_ref())?;
     for (module, guard) in MODULES {
         let section = newer
             .split_once(&format!("pub mod {module} {{"))
@@ -53,9 +52,8 @@ fn constant_checks() -> Result<String, String> {
     Ok(c)
 }
 
-fn read(file: &str) -> Result<String, String> {
-    println!("cargo::rerun-if-changed={file}");
-    fs::read_to_string(file).map_err(|error| format!("reading {file}: {error}"))
+fn read(file: &Path) -> Result<String, String> {
+    fs::read_to_string(file).map_err(|error| format!("reading {}: {error}", file.display()))
 }
 
 /// One assertion for each `pub const NAME: TYPE = VALUE;`.

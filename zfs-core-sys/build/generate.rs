@@ -1,7 +1,7 @@
 //! The bindings, generated from the headers that were found.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bindgen::callbacks::{EnumVariantCustomBehavior, EnumVariantValue, ParseCallbacks};
 
@@ -112,8 +112,8 @@ impl ParseCallbacks for NoCounts {
     }
 }
 
-/// Writes `bindings.rs` to `OUT_DIR`.
-pub(crate) fn bindings(found: &Found) -> Result<(), String> {
+/// Writes `bindings.rs` to `OUT_DIR`, and returns its path.
+pub(crate) fn bindings(found: &Found) -> Result<PathBuf, String> {
     let mut builder = bindgen::Builder::default()
         .header("build/bindings.h")
         .clang_arg("-D_GNU_SOURCE")
@@ -154,9 +154,11 @@ pub(crate) fn bindings(found: &Found) -> Result<(), String> {
         builder = builder.allowlist_var(name);
     }
     let out = env::var_os("OUT_DIR").ok_or("cargo set no OUT_DIR")?;
+    let bindings = Path::new(&out).join("bindings.rs");
     builder
         .generate()
         .map_err(|error| format!("bindgen: {error}"))?
-        .write_to_file(Path::new(&out).join("bindings.rs"))
-        .map_err(|error| format!("writing the bindings: {error}"))
+        .write_to_file(&bindings)
+        .map_err(|error| format!("writing {}: {error}", bindings.display()))?;
+    Ok(bindings)
 }
