@@ -23,6 +23,10 @@ const MODULES: &[(&str, &str)] = &[
 pub(crate) fn headers(found: &Found, bindings: &Path) -> Result<(), String> {
     println!("cargo::rerun-if-changed=abi");
     println!("cargo::rerun-if-changed={NEWER}");
+    for dir in &found.include {
+        // An upgrade keeps the files' times and changes the folders'.
+        println!("cargo::rerun-if-changed={}", dir.display());
+    }
     let out = env::var_os("OUT_DIR").ok_or("cargo set no OUT_DIR")?;
     let constants = Path::new(&out).join("constants.c");
     fs::write(&constants, constant_checks(bindings)?)
