@@ -1,0 +1,327 @@
+//! Pools and datasets for tests, and how tests look at them from outside.
+//!
+//! Only pools that were made here are ever touched: on scratch disks of the guest, or on files in
+//! a temporary folder.
+
+use helix_zfs::zfs_core::{Dataset, PoolName, Zfs};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tempfile::TempDir;
+
+/// The size of a file that stands in for a disk; ZFS takes none under 64 MiB.
+pub const DISK_SIZE: u64 = 96 << 20;
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// A number that no other name of this process has.
+pub fn unique() -> u32 {
+    COUNTER.fetch_add(1, Ordering::Relaxed)
+}
+
+pub fn zfs() -> Zfs {
+    Zfs::open().expect("ZFS is loaded where these tests run")
+}
+
+/// Runs a command that must succeed, and returns what it printed.
+pub fn run(program: &str, args: &[&str]) -> String {
+    let output = output(program, args);
+    assert!(
+        output.status.success(),
+        "{program} {args:?}: {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Runs a command whatever its outcome.
+pub fn output(program: &str, args: &[&str]) -> Output {
+    Command::new(program)
+        .args(args)
+        .output()
+        .unwrap_or_else(|e| panic!("{program}: {e}"))
+}
+
+/// A property as the `zfs` command sees it.
+pub fn zfs_get(property: &str, name: impl AsRef<str>) -> String {
+    run("zfs", &["get", "-Hpo", "value", property, name.as_ref()])
+        .trim_end()
+        .to_owned()
+}
+
+/// A pool of a test's own, destroyed when dropped.
+pub struct TestPool {
+    name: String,
+    dir: TempDir,
+}
+
+impl TestPool {
+    /// A pool on one file.
+    pub fn new(topic: &str) -> Self {
+        Self::with_layout(topic, 1, &[])
+    }
+
+    /// A pool on `disks` files, with `layout` before them: `["mirror"]`, for example.
+    pub fn with_layout(topic: &str, disks: usize, layout: &[&str]) -> Self {
+        let pool = Self::files(topic, disks);
+        let files: Vec<String> = (0..disks)
+            .map(|n| pool.file(n).to_str().expect("UTF-8").to_owned())
+            .collect();
+        let mut vdevs: Vec<&str> = layout.to_vec();
+        vdevs.extend(files.iter().map(String::as_str));
+        pool.create(&vdevs);
+        pool
+    }
+
+    /// Files for a pool that is yet to be [created](Self::create).
+    pub fn files(topic: &str, disks: usize) -> Self {
+        let dir = TempDir::with_prefix("helix-zfs-").expect("a temporary folder");
+        let name = format!("hz-{topic}-{}-{}", std::process::id(), unique());
+        let pool = Self { name, dir };
+        for n in 0..disks {
+            let file = std::fs::File::create(pool.file(n)).expect("a file");
+            file.set_len(DISK_SIZE).expect("a sparse file");
+        }
+        pool
+    }
+
+    /// Creates the pool from vdevs as the `zpool` command takes them.
+    pub fn create(&self, vdevs: &[&str]) {
+        create_pool(&self.name, vdevs);
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file behind the disk `n`.
+    pub fn file(&self, n: usize) -> PathBuf {
+        self.dir.path().join(format!("disk{n}"))
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn root(&self) -> Dataset {
+        zfs().dataset(&self.name).expect("a valid name")
+    }
+}
+
+impl Drop for TestPool {
+    fn drop(&mut self) {
+        // A test that panics leaves what it leaves; `-f` unmounts. A pool that was exported or
+        // never made is no reason to fail.
+        let _ = output("zpool", &["destroy", "-f", &self.name]);
+    }
+}
+
+fn create_pool(name: &str, vdevs: &[&str]) {
+    PoolName::new(name).expect("a valid name");
+    let mut args = vec![
+        "create",
+        "-f",
+        "-o",
+        "cachefile=none",
+        "-O",
+        "mountpoint=none",
+        name,
+    ];
+    args.extend_from_slice(vdevs);
+    run("zpool", &args);
+}
+
+/// The pool that tests share when they need no pool of their own.
+struct SharedPool {
+    name: String,
+    _files: Option<TestPool>,
+}
+
+static SHARED: Mutex<Weak<SharedPool>> = Mutex::new(Weak::new());
+
+fn shared_pool() -> Arc<SharedPool> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pool) = shared.upgrade() {
+        return pool;
+    }
+    let pool = Arc::new(match std::env::var("HELIX_ZFS_DISKS") {
+        // A scratch disk is several times faster than a file.
+        Ok(disks) if !disks.trim().is_empty() => {
+            let disk = disks.split_whitespace().next().unwrap_or_default();
+            let name = String::from("hz-shared");
+            create_pool(&name, &[disk]);
+            SharedPool { name, _files: None }
+        }
+        _ => {
+            let files = TestPool::files("shared", 1);
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open(files.file(0))
+                .and_then(|file| file.set_len(2 << 30))
+                .expect("a sparse file");
+            files.create(&[files.file(0).to_str().expect("UTF-8")]);
+            SharedPool {
+                name: files.name.clone(),
+                _files: Some(files),
+            }
+        }
+    });
+    if std::env::var_os("HELIX_ZFS_NATIVE").is_none() {
+        // The guest goes when the tests are done, and making a pool anew for each test is slow.
+        std::mem::forget(Arc::clone(&pool));
+    }
+    *shared = Arc::downgrade(&pool);
+    pool
+}
+
+/// A filesystem of a test's own in the shared pool, destroyed with all below it when dropped.
+pub struct Scratch {
+    dataset: Dataset,
+    _pool: Arc<SharedPool>,
+}
+
+impl Scratch {
+    pub fn new(topic: &str) -> Self {
+        let pool = shared_pool();
+        let name = format!("{}/{topic}-{}", pool.name, unique());
+        let dataset = zfs().dataset(&name).expect("a valid name");
+        run("zfs", &["create", &name]);
+        Self {
+            dataset,
+            _pool: pool,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        self.dataset.name().as_str()
+    }
+
+    /// The name of the pool it is in.
+    pub fn pool(&self) -> &str {
+        self.dataset.name().pool()
+    }
+}
+
+impl std::ops::Deref for Scratch {
+    type Target = Dataset;
+
+    fn deref(&self) -> &Dataset {
+        &self.dataset
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Holds would keep snapshots from going.
+        let list = output(
+            "zfs",
+            &[
+                "list",
+                "-Hrt",
+                "snapshot",
+                "-o",
+                "name,userrefs",
+                self.name(),
+            ],
+        );
+        for line in String::from_utf8_lossy(&list.stdout).lines() {
+            let Some((snapshot, "1"..)) = line.split_once('\t') else {
+                continue;
+            };
+            let holds = output("zfs", &["holds", "-H", snapshot]);
+            for hold in String::from_utf8_lossy(&holds.stdout).lines() {
+                if let Some(tag) = hold.split('\t').nth(1) {
+                    let _ = output("zfs", &["release", tag, snapshot]);
+                }
+            }
+        }
+        let _ = output("zfs", &["destroy", "-Rf", self.name()]);
+    }
+}
+
+/// A filesystem mounted in a temporary folder, unmounted when dropped.
+pub struct Mounted(TempDir);
+
+impl Mounted {
+    pub fn new(dataset: &Dataset) -> Self {
+        let dir = TempDir::with_prefix("helix-zfs-").expect("a temporary folder");
+        let name = dataset.name().as_str();
+        run("zfs", &["set", "mountpoint=legacy", name]);
+        run(
+            "mount",
+            &["-t", "zfs", name, dir.path().to_str().expect("UTF-8")],
+        );
+        Self(dir)
+    }
+
+    /// A snapshot or a clone as it is, without setting its mountpoint.
+    pub fn read_only(name: &str) -> Self {
+        let dir = TempDir::with_prefix("helix-zfs-").expect("a temporary folder");
+        run(
+            "mount",
+            &[
+                "-t",
+                "zfs",
+                "-o",
+                "ro",
+                name,
+                dir.path().to_str().expect("UTF-8"),
+            ],
+        );
+        Self(dir)
+    }
+
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.0.path().join(file)
+    }
+
+    pub fn write(&self, file: &str, contents: impl AsRef<[u8]>) {
+        std::fs::write(self.path(file), contents).expect("written");
+    }
+
+    pub fn read(&self, file: &str) -> Vec<u8> {
+        std::fs::read(self.path(file)).expect("read")
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = output("umount", &[self.0.path().to_str().unwrap_or_default()]);
+    }
+}
+
+/// Bytes that do not compress, the same for the same seed.
+pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..len.div_ceil(8))
+        .flat_map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        })
+        .take(len)
+        .collect()
+}
+
+/// A user without privileges, whom the guest knows as `tenant`.
+pub const TENANT: u32 = 1000;
+
+/// Runs `action` on a thread of its own that belongs to the user `uid` and has no privileges.
+pub fn as_user<T: Send>(uid: u32, action: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let gid = rustix::process::Gid::from_raw(uid);
+            let id = rustix::process::Uid::from_raw(uid);
+            rustix::thread::set_thread_groups(&[]).expect("groups dropped");
+            rustix::thread::set_thread_res_gid(gid, gid, gid).expect("group changed");
+            rustix::thread::set_thread_res_uid(id, id, id).expect("user changed");
+            action()
+        });
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

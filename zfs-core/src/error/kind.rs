@@ -1,0 +1,196 @@
+use super::{Errno, Operation};
+use std::fmt;
+
+/// What went wrong, in terms a program can act on.
+///
+/// The kind is derived from the operation and the error number together, because one number
+/// means different things to different operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The ZFS module is not loaded, or `/dev/zfs` does not exist.
+    ModuleMissing,
+    /// The dataset, snapshot, bookmark, tag, property or pool does not exist.
+    NotFound,
+    /// Something of that name exists already.
+    AlreadyExists,
+    /// The name breaks ZFS's rules.
+    InvalidName,
+    /// The name, or one it leads to (a snapshot of a renamed dataset), is too long.
+    NameTooLong,
+    /// An argument is not valid, or the batch has a shape that the kernel refuses.
+    InvalidArgument,
+    /// The object is of another kind than the operation needs: not a filesystem, not a clone,
+    /// not an encryption root.
+    WrongKind,
+    /// Mounted, open, being sent or received, or otherwise in use.
+    Busy,
+    /// A snapshot has a user hold.
+    Held,
+    /// A snapshot has clones.
+    HasClones,
+    /// A dataset has children.
+    HasChildren,
+    /// A dataset has snapshots.
+    HasSnapshots,
+    /// Snapshots or bookmarks newer than the target exist.
+    NewerSnapshotsExist,
+    /// The objects are not all in one pool, or not of one filesystem.
+    CrossPool,
+    /// The caller lacks the privilege, or the delegated permission.
+    PermissionDenied,
+    /// A quota, a snapshot limit or a filesystem limit is reached.
+    QuotaExceeded,
+    /// The pool is full, or a quota or reservation does not fit what is used.
+    NoSpace,
+    /// The encryption key is not loaded.
+    KeyNotLoaded,
+    /// The encryption key is loaded already.
+    KeyLoaded,
+    /// The key is not the one of this dataset.
+    WrongKey,
+    /// The pool was imported read-only.
+    ReadOnlyPool,
+    /// The pool is suspended after I/O failures.
+    PoolSuspended,
+    /// The loaded module, the pool's features or the dataset do not support this.
+    Unsupported,
+    /// A value is longer or larger than allowed.
+    TooBig,
+    /// A property or its value is not valid here.
+    InvalidProperty,
+    /// Some items of a batch failed and the rest succeeded.
+    Partial,
+    /// A device or the pool returned an I/O error.
+    Io,
+    /// Data or metadata failed its checksum.
+    Corrupt,
+    /// A signal interrupted the call.
+    Interrupted,
+    /// Out of memory.
+    OutOfMemory,
+    /// The kernel's answer could not be understood.
+    Protocol,
+    /// Another operation that excludes this one is in progress.
+    InProgress,
+    /// None of the above: see the error number.
+    Other,
+}
+
+impl ErrorKind {
+    pub(crate) fn of(operation: Operation, errno: Errno) -> Self {
+        use Operation as Op;
+        match (operation, errno) {
+            (Op::Open, Errno::ENOENT | Errno::ENXIO | Errno::ENODEV) => Self::ModuleMissing,
+
+            (Op::LoadKey | Op::VerifyKey, Errno::EACCES) => Self::WrongKey,
+            (Op::LoadKey, Errno::EEXIST) => Self::KeyLoaded,
+            (
+                Op::UnloadKey
+                | Op::ChangeKey
+                | Op::InheritKey
+                | Op::CreateDataset
+                | Op::CloneSnapshot
+                | Op::PromoteDataset
+                | Op::Rollback
+                | Op::CreateSnapshots,
+                Errno::EACCES,
+            ) => Self::KeyNotLoaded,
+            // The kernel refuses to move a dataset out of, or into, an encryption hierarchy.
+            (Op::RenameDataset, Errno::EACCES) => Self::WrongKind,
+
+            (Op::DestroyDataset, Errno::EEXIST) => Self::HasChildren,
+            (Op::DestroySnapshots, Errno::EEXIST) => Self::HasClones,
+            (Op::Rollback, Errno::EEXIST) => Self::NewerSnapshotsExist,
+            (Op::PromoteDataset, Errno::EINVAL) => Self::WrongKind,
+            (Op::SetProperties | Op::InheritProperty, Errno::EINVAL) => Self::InvalidProperty,
+            (_, Errno::ZFS_ERR_BADPROP) => Self::InvalidProperty,
+
+            (_, Errno::ENOENT | Errno::ESRCH | Errno::ENXIO | Errno::ENODEV) => Self::NotFound,
+            (_, Errno::EEXIST) => Self::AlreadyExists,
+            (_, Errno::EBUSY | Errno::ETXTBSY) => Self::Busy,
+            (_, Errno::EPERM | Errno::EACCES) => Self::PermissionDenied,
+            (_, Errno::EROFS) => Self::ReadOnlyPool,
+            (_, Errno::EAGAIN) => Self::PoolSuspended,
+            (_, Errno::ENOSPC) => Self::NoSpace,
+            (_, Errno::EDQUOT) => Self::QuotaExceeded,
+            (_, Errno::EINVAL | Errno::EDOM | Errno::ERANGE | Errno::EBADF) => {
+                Self::InvalidArgument
+            }
+            (_, Errno::ENAMETOOLONG) => Self::NameTooLong,
+            (_, Errno::EXDEV | Errno::ZFS_ERR_BOOKMARK_SOURCE_NOT_ANCESTOR) => Self::CrossPool,
+            (
+                _,
+                Errno::ENOTSUP
+                | Errno::ZFS_ERR_IOC_CMD_UNAVAIL
+                | Errno::ZFS_ERR_IOC_ARG_UNAVAIL
+                | Errno::ZFS_ERR_CRYPTO_NOTSUP
+                | Errno::ZFS_ERR_VDEV_NOTSUP,
+            ) => Self::Unsupported,
+            (_, Errno::E2BIG | Errno::EFBIG | Errno::EOVERFLOW) => Self::TooBig,
+            (_, Errno::ZFS_ERR_WRONG_PARENT) => Self::WrongKind,
+            (_, Errno::EIO) => Self::Io,
+            (_, Errno::ECKSUM) => Self::Corrupt,
+            (_, Errno::EINTR) => Self::Interrupted,
+            (_, Errno::ENOMEM) => Self::OutOfMemory,
+            (
+                _,
+                Errno::ZFS_ERR_EXPORT_IN_PROGRESS
+                | Errno::ZFS_ERR_RESILVER_IN_PROGRESS
+                | Errno::ZFS_ERR_REBUILD_IN_PROGRESS
+                | Errno::ZFS_ERR_DEVRM_IN_PROGRESS
+                | Errno::ZFS_ERR_DISCARDING_CHECKPOINT
+                | Errno::ZFS_ERR_CHECKPOINT_EXISTS
+                | Errno::ZFS_ERR_RAIDZ_EXPAND_IN_PROGRESS
+                | Errno::EALREADY,
+            ) => Self::InProgress,
+            _ => Self::Other,
+        }
+    }
+
+    /// A short description, as [`Error`](crate::Error)'s `Display` uses it.
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::ModuleMissing => "the ZFS module is not loaded",
+            Self::NotFound => "does not exist",
+            Self::AlreadyExists => "already exists",
+            Self::InvalidName => "invalid name",
+            Self::NameTooLong => "name too long",
+            Self::InvalidArgument => "invalid argument",
+            Self::WrongKind => "wrong kind of dataset",
+            Self::Busy => "busy",
+            Self::Held => "held by a user hold",
+            Self::HasClones => "has clones",
+            Self::HasChildren => "has children",
+            Self::HasSnapshots => "has snapshots",
+            Self::NewerSnapshotsExist => "newer snapshots or bookmarks exist",
+            Self::CrossPool => "not in one pool or of one filesystem",
+            Self::PermissionDenied => "permission denied",
+            Self::QuotaExceeded => "quota or limit reached",
+            Self::NoSpace => "out of space",
+            Self::KeyNotLoaded => "encryption key not loaded",
+            Self::KeyLoaded => "encryption key already loaded",
+            Self::WrongKey => "wrong encryption key",
+            Self::ReadOnlyPool => "the pool is read-only",
+            Self::PoolSuspended => "the pool is suspended",
+            Self::Unsupported => "not supported here",
+            Self::TooBig => "value too large",
+            Self::InvalidProperty => "invalid property or value",
+            Self::Partial => "failed for some",
+            Self::Io => "I/O error",
+            Self::Corrupt => "checksum mismatch",
+            Self::Interrupted => "interrupted",
+            Self::OutOfMemory => "out of memory",
+            Self::Protocol => "unintelligible answer of the kernel",
+            Self::InProgress => "excluded by an operation in progress",
+            Self::Other => "failed",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description())
+    }
+}

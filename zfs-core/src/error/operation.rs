@@ -1,0 +1,105 @@
+use std::fmt;
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What was being done when an error came up.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Operation {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Operation {
+            /// The operation in words, as in an error message.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+operations! {
+    /// Opening the control device.
+    Open = "open ZFS",
+    /// Checking a name.
+    CheckName = "check name",
+    /// Reading the version and the features of the module.
+    ReadCapabilities = "read capabilities",
+    /// Creating a filesystem or a volume.
+    CreateDataset = "create",
+    /// Destroying a filesystem or a volume.
+    DestroyDataset = "destroy",
+    /// Renaming a filesystem or a volume.
+    RenameDataset = "rename",
+    /// Cloning a snapshot.
+    CloneSnapshot = "clone",
+    /// Promoting a clone.
+    PromoteDataset = "promote",
+    /// Rolling back.
+    Rollback = "roll back",
+    /// Listing datasets.
+    ListDatasets = "list datasets of",
+    /// Asking whether something exists, and what it is.
+    Stat = "stat",
+    /// Creating snapshots.
+    CreateSnapshots = "create snapshots",
+    /// Destroying snapshots.
+    DestroySnapshots = "destroy snapshots",
+    /// Renaming snapshots.
+    RenameSnapshots = "rename snapshot",
+    /// Listing snapshots.
+    ListSnapshots = "list snapshots of",
+    /// Measuring the space of a range of snapshots.
+    MeasureSpace = "measure space of",
+    /// Creating bookmarks.
+    CreateBookmarks = "create bookmarks",
+    /// Listing bookmarks.
+    ListBookmarks = "list bookmarks of",
+    /// Destroying bookmarks.
+    DestroyBookmarks = "destroy bookmarks",
+    /// Holding snapshots.
+    Hold = "hold",
+    /// Releasing holds.
+    Release = "release",
+    /// Listing holds.
+    ListHolds = "list holds of",
+    /// Making a wrapping key.
+    MakeKey = "make key",
+    /// Loading a key.
+    LoadKey = "load key of",
+    /// Verifying a key.
+    VerifyKey = "verify key of",
+    /// Unloading a key.
+    UnloadKey = "unload key of",
+    /// Changing a key.
+    ChangeKey = "change key of",
+    /// Inheriting a key.
+    InheritKey = "inherit key of",
+    /// Reading properties.
+    GetProperties = "get properties of",
+    /// Setting properties.
+    SetProperties = "set properties of",
+    /// Inheriting a property.
+    InheritProperty = "inherit property of",
+    /// Reading per-user, per-group or per-project space and quotas.
+    GetUserSpace = "get space by owner of",
+    /// Setting a per-user, per-group or per-project quota.
+    SetUserQuota = "set quota of an owner on",
+    /// Listing pools.
+    ListPools = "list pools",
+    /// Reading a pool's state.
+    GetPoolStatus = "get status of pool",
+    /// Reading a pool's properties.
+    GetPoolProperties = "get properties of pool",
+    /// Syncing a pool.
+    SyncPool = "sync pool",
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description())
+    }
+}

@@ -1,0 +1,233 @@
+//! Requests to `/dev/zfs` that libzfs_core has no function for, or answers less exactly than the
+//! kernel does.
+
+use crate::error::{Errno, Error, FailureList, Operation};
+use crate::nv::{self, NvMap};
+use std::ffi::{CStr, c_char, c_ulong};
+use std::os::fd::{AsRawFd, OwnedFd};
+use zeroize::Zeroizing;
+use zfs_core_sys::ioctl::{dmu_objset_stats, zfs_cmd};
+
+/// Room for an answer. A dataset's properties take some 6 KiB, and the kernel tells when an answer
+/// needs more.
+const ANSWER_LEN: usize = 64 * 1024;
+
+/// An open `/dev/zfs`.
+#[derive(Debug)]
+pub(crate) struct Device(OwnedFd);
+
+impl Device {
+    pub(crate) fn open() -> Result<Self, Errno> {
+        std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/zfs")
+            .map(|file| Self(file.into()))
+            .map_err(|error| Errno::from_io(&error))
+    }
+
+    /// The descriptor's number, for requests that tie something's life to it.
+    pub(crate) fn number(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Why a request brought no usable answer.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The kernel said no.
+    Errno(Errno),
+    /// The kernel's answer is not one that this crate understands.
+    Answer(String),
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+impl Refusal {
+    pub(crate) fn into_error(self, operation: Operation, object: impl Into<String>) -> Error {
+        match self {
+            Self::Errno(errno) => Error::new(operation, object, errno),
+            Self::Answer(detail) => Error::protocol(operation, object, detail),
+        }
+    }
+}
+
+/// One request, and the buffers it points to.
+///
+/// The addresses are written into the command immediately before each call, from buffers that the
+/// request owns, so that none can dangle. Buffers that held a request's input are wiped.
+pub(crate) struct Request<'d> {
+    device: &'d Device,
+    number: c_ulong,
+    cmd: Box<zfs_cmd>,
+    source: Zeroizing<Vec<u8>>,
+    answer: Vec<u8>,
+}
+
+impl<'d> Request<'d> {
+    /// A request about the object `name`. Names are checked ([`crate::name`]) and so always fit.
+    pub(crate) fn new(device: &'d Device, number: c_ulong, name: &CStr) -> Self {
+        let mut request = Self {
+            device,
+            number,
+            cmd: zfs_cmd::zeroed(),
+            source: Zeroizing::new(Vec::new()),
+            answer: Vec::new(),
+        };
+        request.set_name(name);
+        request
+    }
+
+    pub(crate) fn set_name(&mut self, name: &CStr) {
+        write_str(&mut self.cmd.zc_name, name);
+    }
+
+    /// `zc_value`: false when it does not fit, which a name always does.
+    pub(crate) fn set_value(&mut self, value: &CStr) -> bool {
+        write_str(&mut self.cmd.zc_value, value)
+    }
+
+    pub(crate) fn cmd(&mut self) -> &mut zfs_cmd {
+        &mut self.cmd
+    }
+
+    /// The input list.
+    pub(crate) fn input(mut self, list: &NvMap) -> Result<Self, Refusal> {
+        nv::encode_native_into(list, &mut self.source)
+            .map_err(|error| Refusal::Answer(error.to_string()))?;
+        Ok(self)
+    }
+
+    /// Asks for an answer in a list.
+    pub(crate) fn answered(mut self) -> Self {
+        self.answer.resize(ANSWER_LEN, 0);
+        self
+    }
+
+    /// Issues the request once.
+    pub(crate) fn run(&mut self) -> Result<(), Errno> {
+        self.cmd.zc_nvlist_src = address(&self.source);
+        self.cmd.zc_nvlist_src_size = self.source.len() as u64;
+        self.cmd.zc_nvlist_conf = 0;
+        self.cmd.zc_nvlist_conf_size = 0;
+        self.cmd.zc_history = 0;
+        self.cmd.zc_history_len = 0;
+        self.cmd.zc_nvlist_dst = address(&self.answer);
+        self.cmd.zc_nvlist_dst_size = self.answer.len() as u64;
+        self.cmd.zc_nvlist_dst_filled = 0;
+        let cmd: *mut zfs_cmd = &mut *self.cmd;
+        // SAFETY: `cmd` is a live, exclusively borrowed `zfs_cmd` of the kernel's layout. Its two
+        // addresses, just set whatever they were before, belong to buffers of this request and are
+        // stated with their lengths; the kernel writes to no other than the answer, which is
+        // borrowed exclusively too. The descriptor is open for as long as the device is borrowed.
+        let status =
+            unsafe { zfs_core_sys::ioctl::zfs_ioctl(self.device.0.as_raw_fd(), self.number, cmd) };
+        match status {
+            0 => Ok(()),
+            errno => Err(Errno::from_raw(errno)),
+        }
+    }
+
+    /// Issues a request that only reads, again with a larger buffer while the answer does not fit.
+    ///
+    /// List requests move the name and the cursor even when the answer did not fit, so both are
+    /// put back.
+    pub(crate) fn read(&mut self) -> Result<(), Errno> {
+        let name = self.cmd.zc_name;
+        let (cookie, object) = (self.cmd.zc_cookie, self.cmd.zc_obj);
+        loop {
+            match self.run() {
+                Err(Errno::ENOMEM) if self.cmd.zc_nvlist_dst_size > self.answer.len() as u64 => {
+                    let Ok(needed) = usize::try_from(self.cmd.zc_nvlist_dst_size) else {
+                        return Err(Errno::ENOMEM);
+                    };
+                    // What is read can grow between two calls.
+                    self.answer.clear();
+                    self.answer.resize(needed.saturating_add(needed / 4), 0);
+                }
+                Err(Errno::EINTR) => {}
+                outcome => return outcome,
+            }
+            self.cmd.zc_name = name;
+            (self.cmd.zc_cookie, self.cmd.zc_obj) = (cookie, object);
+        }
+    }
+
+    /// The list that the kernel answered with, also after an error. Empty when it wrote none.
+    pub(crate) fn answer(&self) -> Result<NvMap, Refusal> {
+        if self.cmd.zc_nvlist_dst_filled == 0 {
+            return Ok(NvMap::new());
+        }
+        // The size is that of the packed list even if it did not fit and nothing was written.
+        let list = usize::try_from(self.cmd.zc_nvlist_dst_size)
+            .ok()
+            .and_then(|len| self.answer.get(..len));
+        match list {
+            Some(list) => nv::decode(list).map_err(|error| Refusal::Answer(error.to_string())),
+            None => Ok(NvMap::new()),
+        }
+    }
+
+    /// The per-item errors of a request that failed, as far as the kernel named them.
+    pub(crate) fn failures(&self, operation: Operation) -> FailureList {
+        self.answer()
+            .map(|list| FailureList::read(operation, &list))
+            .unwrap_or_default()
+    }
+
+    /// The raw bytes of an answer that is not a list.
+    pub(crate) fn answer_bytes(&self) -> &[u8] {
+        usize::try_from(self.cmd.zc_nvlist_dst_size)
+            .ok()
+            .and_then(|len| self.answer.get(..len))
+            .unwrap_or_default()
+    }
+
+    /// `zc_name`, which list requests move on.
+    pub(crate) fn name(&self) -> String {
+        read_str(&self.cmd.zc_name)
+    }
+
+    pub(crate) fn stats(&self) -> &dmu_objset_stats {
+        &self.cmd.zc_objset_stats
+    }
+
+    pub(crate) fn cookie(&self) -> u64 {
+        self.cmd.zc_cookie
+    }
+}
+
+fn address(buffer: &[u8]) -> u64 {
+    if buffer.is_empty() {
+        0
+    } else {
+        buffer.as_ptr() as u64
+    }
+}
+
+/// Copies a C string with its terminator, if it fits.
+fn write_str(field: &mut [c_char], text: &CStr) -> bool {
+    let bytes = text.to_bytes_with_nul();
+    let Some(target) = field.get_mut(..bytes.len()) else {
+        return false;
+    };
+    for (to, from) in target.iter_mut().zip(bytes) {
+        // `c_char` is signed on some platforms and unsigned on others.
+        *to = c_char::from_ne_bytes([*from]);
+    }
+    true
+}
+
+/// Reads up to the terminator, or all of a field that has none.
+pub(crate) fn read_str(field: &[c_char]) -> String {
+    let bytes: Vec<u8> = field
+        .iter()
+        .take_while(|&&c| c != 0)
+        .map(|&c| u8::from_ne_bytes(c.to_ne_bytes()))
+        .collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,7 @@
+//! The only unsafe code of this crate: the C library, its name-value lists, and `ioctl(2)`.
+//!
+//! What leaves this module is safe to call with any argument.
+
+pub(crate) mod device;
+pub(crate) mod lzc;
+pub(crate) mod nvlist;
