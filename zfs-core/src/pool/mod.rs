@@ -1,18 +1,20 @@
 //! Pools: their list, state, vdevs and properties.
 
+mod health;
 mod properties;
 mod scan;
 mod stats;
 mod status;
 mod vdev;
 
+pub use health::{Health, VdevAux, VdevState};
 pub use properties::{
     FailMode, PoolProperties, PoolProperty, PoolPropertySource, PoolPropertyValue,
 };
 pub use scan::{ErrorScrub, ScanFunction, ScanState, ScanStatus};
 pub use stats::{Activity, ActivityState, IoCounts, VdevStats};
 pub use status::{PoolFeature, PoolState, PoolStatus, SuspendReason};
-pub use vdev::{Health, Vdev, VdevAux, VdevClass, VdevKind, VdevState, Vdevs};
+pub use vdev::{Vdev, VdevClass, VdevKind, Vdevs};
 
 use crate::dataset::Dataset;
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};

@@ -1,5 +1,6 @@
+use super::health::Health;
 use super::scan::ScanStatus;
-use super::vdev::{Health, Vdev, VdevClass, Vdevs};
+use super::vdev::{Vdev, VdevClass, Vdevs};
 use crate::error::Errno;
 use crate::nv::{NvMap, Value};
 use std::path::PathBuf;
