@@ -1,0 +1,484 @@
+//! The properties of one dataset or snapshot.
+
+use super::compression::Compression;
+use super::index::{EncryptionAlgorithm, KeyFormat, KeyStatus, Sync};
+use super::is_user_property;
+use super::setting::{ReadOnly, RecordSize, Setting};
+use super::table::{Form, Kinds, Prop};
+use super::value::{PropValue, Ratio, Source};
+use crate::error::{Error, Operation, Result};
+use crate::list::DatasetKind;
+use crate::name::{DatasetName, SnapshotName};
+use crate::nv::{NvMap, Value};
+use std::borrow::Cow;
+
+/// The key of a value in a property's list.
+const VALUE: &str = "value";
+const SOURCE: &str = "source";
+
+/// All properties of a dataset or a snapshot, as they were in one moment.
+///
+/// Sizes are bytes. A property that does not apply to this kind of dataset has no value; one that
+/// was never set has its default, which is that of the loaded module where versions differ.
+///
+/// What belongs to the files rather than to the dataset is not here: see
+/// [`Dataset::file_properties`](crate::Dataset::file_properties). Neither is whether it is mounted,
+/// nor mount options that override a property for the time being: the kernel keeps those with the
+/// mount.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Properties {
+    name: String,
+    kind: DatasetKind,
+    used: u64,
+    referenced: u64,
+    compress_ratio: Ratio,
+    creation: u64,
+    guid: u64,
+    create_txg: u64,
+    list: NvMap,
+}
+
+/// One user property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UserProperty<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its value.
+    pub value: &'a str,
+    /// Where the value comes from.
+    pub source: Source,
+}
+
+impl Properties {
+    /// Reads the answer about `name`, the full name of a dataset or a snapshot.
+    pub(crate) fn from_nvmap(name: &str, list: NvMap) -> Result<Self> {
+        let number = |prop: Prop| {
+            list.list(prop.name())
+                .and_then(|entry| entry.u64(VALUE))
+                .ok_or_else(|| {
+                    Error::protocol(
+                        Operation::GetProperties,
+                        name,
+                        format!("no property {prop}"),
+                    )
+                })
+        };
+        let kind = u32::try_from(number(Prop::Type)?).unwrap_or(u32::MAX);
+        Ok(Self {
+            name: name.to_owned(),
+            kind: DatasetKind::from_raw(kind),
+            used: number(Prop::Used)?,
+            referenced: number(Prop::Referenced)?,
+            compress_ratio: Ratio::new(number(Prop::CompressRatio)?),
+            creation: number(Prop::Creation)?,
+            guid: number(Prop::Guid)?,
+            create_txg: number(Prop::CreateTxg)?,
+            list,
+        })
+    }
+
+    /// The full name of the dataset or snapshot.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Filesystem or volume; for a snapshot, that of its dataset.
+    #[must_use]
+    pub fn kind(&self) -> DatasetKind {
+        self.kind
+    }
+
+    /// Whether these are the properties of a snapshot.
+    #[must_use]
+    pub fn is_snapshot(&self) -> bool {
+        self.name.contains('@')
+    }
+
+    fn applies(&self, prop: Prop) -> bool {
+        let head = match self.kind {
+            DatasetKind::Filesystem => Kinds::FILESYSTEM,
+            DatasetKind::Volume => Kinds::VOLUME,
+            DatasetKind::Unknown(_) => return true,
+        };
+        let kinds = prop.kinds();
+        if self.is_snapshot() {
+            return kinds.meets(Kinds::SNAPSHOT) && (kinds.meets(head) || kinds == Kinds::SNAPSHOT);
+        }
+        kinds.meets(head)
+    }
+
+    fn reported(&self, name: &str) -> Option<&Value> {
+        self.list.list(name)?.get(VALUE)
+    }
+
+    /// The kernel's value, or the default.
+    fn raw_value(&self, prop: Prop) -> Option<Cow<'_, Value>> {
+        if !self.applies(prop) || prop.is_of_files() {
+            return None;
+        }
+        match self.reported(prop.name()) {
+            Some(value) => Some(Cow::Borrowed(value)),
+            None => prop.default_value().map(Cow::Owned),
+        }
+    }
+
+    /// The value of a native property, if it applies and has one.
+    #[must_use]
+    pub fn get(&self, prop: Prop) -> Option<PropValue> {
+        if prop == Prop::Type {
+            return Some(PropValue::Text(match self.is_snapshot() {
+                true => String::from("snapshot"),
+                false => self.kind.to_string(),
+            }));
+        }
+        let value = self.raw_value(prop)?;
+        Some(match (prop.entry().form, value.as_ref()) {
+            (Form::Number(_), Value::Uint64(number)) => PropValue::Number(*number),
+            (Form::Ratio, Value::Uint64(number)) => PropValue::Ratio(Ratio::new(*number)),
+            (Form::Index(..), Value::Uint64(raw)) => PropValue::Index { prop, raw: *raw },
+            (Form::Text(_), Value::String(_)) if prop == Prop::Mountpoint => {
+                PropValue::Text(self.mountpoint()?)
+            }
+            (Form::Text(_), Value::String(text)) => {
+                PropValue::Text(text.to_string_lossy().into_owned())
+            }
+            (Form::List, Value::List(names)) => PropValue::Names(
+                names
+                    .iter()
+                    .map(|(name, _)| name.to_string_lossy().into_owned())
+                    .collect(),
+            ),
+            (Form::List, Value::Uint64Array(guids)) => PropValue::Guids(guids.clone()),
+            (_, other) => PropValue::Other(other.clone()),
+        })
+    }
+
+    /// The value of a native property as its type: `properties.value::<Atime>()`.
+    #[must_use]
+    pub fn value<S: Setting>(&self) -> Option<S> {
+        S::from_value(self.raw_value(S::PROP)?.as_ref())
+    }
+
+    /// Where the value of a property comes from: a [`Prop`], or the name of a user property.
+    ///
+    /// `None` when it has no value here.
+    #[must_use]
+    pub fn source(&self, property: impl AsRef<str>) -> Option<Source> {
+        let name = property.as_ref();
+        let native = Prop::from_name(name);
+        if let Some(prop) = native {
+            if prop != Prop::Type {
+                self.raw_value(prop)?;
+            }
+        }
+        let Some(entry) = self.list.list(name) else {
+            return native.map(|_| Source::Default);
+        };
+        if let Some(source) = entry.str(SOURCE) {
+            return Some(Source::read(source, &self.name));
+        }
+        // Of those that are not inherited, the kernel only says when the value is the default one.
+        let is_set = native.is_some_and(|prop| {
+            !prop.is_read_only() && !prop.is_set_once() && !prop.is_inheritable()
+        });
+        Some(if is_set { Source::Local } else { Source::None })
+    }
+
+    fn number(&self, prop: Prop) -> Option<u64> {
+        self.raw_value(prop)?.as_u64()
+    }
+
+    /// A number that `none` stands for the absence of.
+    fn limit(&self, prop: Prop, none: u64) -> Option<u64> {
+        self.number(prop).filter(|&number| number != none)
+    }
+
+    fn text(&self, prop: Prop) -> Option<&str> {
+        if self.applies(prop) {
+            self.reported(prop.name())?.as_str()
+        } else {
+            None
+        }
+    }
+
+    /// The space that it and all below it take.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// The space that it and all below it can still take. A snapshot has none.
+    #[must_use]
+    pub fn available(&self) -> Option<u64> {
+        self.number(Prop::Available)
+    }
+
+    /// The space of the data that it gives access to, shared or not.
+    #[must_use]
+    pub fn referenced(&self) -> u64 {
+        self.referenced
+    }
+
+    /// The space referenced that was written since the previous snapshot.
+    ///
+    /// `None` for what has no previous snapshot by construction: the pool's origin.
+    #[must_use]
+    pub fn written(&self) -> Option<u64> {
+        self.number(Prop::Written)
+    }
+
+    /// What [`used`](Self::used) would be without compression. A snapshot has none.
+    #[must_use]
+    pub fn logical_used(&self) -> Option<u64> {
+        self.number(Prop::LogicalUsed)
+    }
+
+    /// What [`referenced`](Self::referenced) would be without compression.
+    #[must_use]
+    pub fn logical_referenced(&self) -> Option<u64> {
+        self.number(Prop::LogicalReferenced)
+    }
+
+    /// How far compression shrank what it and all below it use.
+    #[must_use]
+    pub fn compress_ratio(&self) -> Ratio {
+        self.compress_ratio
+    }
+
+    /// When it was created, in seconds since 1970.
+    #[must_use]
+    pub fn creation(&self) -> u64 {
+        self.creation
+    }
+
+    /// A number that no other dataset has, and that a rename does not change.
+    #[must_use]
+    pub fn guid(&self) -> u64 {
+        self.guid
+    }
+
+    /// The transaction group that it was created in.
+    #[must_use]
+    pub fn create_txg(&self) -> u64 {
+        self.create_txg
+    }
+
+    /// The limit of what it and all below it may use.
+    #[must_use]
+    pub fn quota(&self) -> Option<u64> {
+        self.limit(Prop::Quota, 0)
+    }
+
+    /// The limit of what it may reference, without what is below it.
+    #[must_use]
+    pub fn ref_quota(&self) -> Option<u64> {
+        self.limit(Prop::RefQuota, 0)
+    }
+
+    /// The space that it and all below it are sure to get.
+    #[must_use]
+    pub fn reservation(&self) -> Option<u64> {
+        self.limit(Prop::Reservation, 0)
+    }
+
+    /// The space that it is sure to get, without what is below it.
+    #[must_use]
+    pub fn ref_reservation(&self) -> Option<u64> {
+        self.limit(Prop::RefReservation, 0)
+    }
+
+    /// The most filesystems and volumes below it.
+    #[must_use]
+    pub fn filesystem_limit(&self) -> Option<u64> {
+        self.limit(Prop::FilesystemLimit, u64::MAX)
+    }
+
+    /// The most snapshots of it and of all below it.
+    #[must_use]
+    pub fn snapshot_limit(&self) -> Option<u64> {
+        self.limit(Prop::SnapshotLimit, u64::MAX)
+    }
+
+    /// How many filesystems and volumes are below it, if it or one above it has a limit.
+    #[must_use]
+    pub fn filesystem_count(&self) -> Option<u64> {
+        self.limit(Prop::FilesystemCount, u64::MAX)
+    }
+
+    /// How many snapshots it and all below it have, if it or one above it has a limit.
+    #[must_use]
+    pub fn snapshot_count(&self) -> Option<u64> {
+        self.limit(Prop::SnapshotCount, u64::MAX)
+    }
+
+    /// The snapshot that it is a clone of.
+    #[must_use]
+    pub fn origin(&self) -> Option<SnapshotName> {
+        SnapshotName::new(self.text(Prop::Origin)?).ok()
+    }
+
+    /// The clones of a snapshot.
+    #[must_use]
+    pub fn clones(&self) -> Vec<DatasetName> {
+        let Some(Value::List(names)) = self.reported(Prop::Clones.name()) else {
+            return Vec::new();
+        };
+        names
+            .iter()
+            .filter_map(|(name, _)| DatasetName::new(name.to_str().ok()?).ok())
+            .collect()
+    }
+
+    /// How many user holds a snapshot has.
+    #[must_use]
+    pub fn user_refs(&self) -> Option<u64> {
+        self.number(Prop::UserRefs)
+    }
+
+    /// Whether a snapshot goes as soon as its last hold or clone is gone.
+    #[must_use]
+    pub fn defer_destroy(&self) -> bool {
+        self.number(Prop::DeferDestroy) == Some(1)
+    }
+
+    /// How it is encrypted, if it is.
+    #[must_use]
+    pub fn encryption(&self) -> Option<EncryptionAlgorithm> {
+        let algorithm = self
+            .number(Prop::Encryption)
+            .map(EncryptionAlgorithm::from_raw)?;
+        Some(algorithm).filter(|&algorithm| algorithm != EncryptionAlgorithm::Off)
+    }
+
+    /// Whether its key is loaded, if it is encrypted.
+    #[must_use]
+    pub fn key_status(&self) -> Option<KeyStatus> {
+        self.number(Prop::KeyStatus).map(KeyStatus::from_raw)
+    }
+
+    /// The dataset whose key it is encrypted with, if it is.
+    #[must_use]
+    pub fn encryption_root(&self) -> Option<DatasetName> {
+        DatasetName::new(self.text(Prop::EncryptionRoot)?).ok()
+    }
+
+    /// What its key is made from, if it is encrypted.
+    #[must_use]
+    pub fn key_format(&self) -> Option<KeyFormat> {
+        self.limit(Prop::KeyFormat, KeyFormat::None.raw())
+            .map(KeyFormat::from_raw)
+    }
+
+    /// Where the `zfs` command finds its key, if it is an encryption root.
+    #[must_use]
+    pub fn key_location(&self) -> Option<&str> {
+        self.text(Prop::KeyLocation)
+            .filter(|&location| location != "none")
+    }
+
+    /// The salt of a key made from a passphrase.
+    #[must_use]
+    pub fn pbkdf2_salt(&self) -> Option<u64> {
+        self.limit(Prop::Pbkdf2Salt, 0)
+    }
+
+    /// The rounds of a key made from a passphrase.
+    #[must_use]
+    pub fn pbkdf2_iters(&self) -> Option<u64> {
+        self.limit(Prop::Pbkdf2Iters, 0)
+    }
+
+    /// Whether it cannot be modified because somebody said so. A snapshot never can.
+    #[must_use]
+    pub fn read_only(&self) -> bool {
+        self.is_snapshot() || self.value::<ReadOnly>().is_some_and(|value| value.0)
+    }
+
+    /// What becomes of synchronous writes. A snapshot has none.
+    #[must_use]
+    pub fn sync(&self) -> Option<Sync> {
+        self.value()
+    }
+
+    /// How what is written is compressed. A snapshot has none.
+    #[must_use]
+    pub fn compression(&self) -> Option<Compression> {
+        self.value()
+    }
+
+    /// The largest block of a filesystem's files.
+    #[must_use]
+    pub fn record_size(&self) -> Option<u64> {
+        self.value::<RecordSize>().map(RecordSize::bytes)
+    }
+
+    /// A volume's size, or that of the volume when the snapshot was taken.
+    #[must_use]
+    pub fn vol_size(&self) -> Option<u64> {
+        self.limit(Prop::VolSize, 0)
+    }
+
+    /// A volume's block size.
+    #[must_use]
+    pub fn vol_block_size(&self) -> Option<u64> {
+        self.limit(Prop::VolBlockSize, 0)
+    }
+
+    /// What continues an interrupted receive into it.
+    #[must_use]
+    pub fn receive_resume_token(&self) -> Option<&str> {
+        self.text(Prop::ReceiveResumeToken)
+    }
+
+    /// Where a filesystem is to be mounted: a path, `legacy` or `none`.
+    ///
+    /// An inherited path continues with the name below the dataset it comes from. The pool's
+    /// `altroot`, if it has one, comes before it and is not in it.
+    #[must_use]
+    pub fn mountpoint(&self) -> Option<String> {
+        let value = self.raw_value(Prop::Mountpoint)?;
+        let path = value.as_str()?;
+        let below = match self.source(Prop::Mountpoint)? {
+            Source::Default => self.name.as_str(),
+            Source::Inherited(from) => self.name.strip_prefix(from.as_str()).unwrap_or_default(),
+            _ => "",
+        };
+        let below = below.trim_start_matches('/');
+        if !path.starts_with('/') || below.is_empty() {
+            return Some(path.to_owned());
+        }
+        let path = if path == "/" { "" } else { path };
+        Some(format!("{path}/{below}"))
+    }
+
+    /// The value of a user property, its own or inherited. `None` also when it is not UTF-8.
+    #[must_use]
+    pub fn user(&self, name: &str) -> Option<&str> {
+        if is_user_property(name) {
+            self.reported(name)?.as_str()
+        } else {
+            None
+        }
+    }
+
+    /// All user properties, its own and inherited, but for those that are not UTF-8.
+    pub fn user_properties(&self) -> impl Iterator<Item = UserProperty<'_>> {
+        self.list.iter().filter_map(|(name, entry)| {
+            let name = name.to_str().ok().filter(|name| is_user_property(name))?;
+            let value = entry.as_list()?.str(VALUE)?;
+            Some(UserProperty {
+                name,
+                value,
+                source: self.source(name)?,
+            })
+        })
+    }
+
+    /// Everything that the kernel told, as it told it: `{name: {value, source}}`.
+    #[must_use]
+    pub fn raw(&self) -> &NvMap {
+        &self.list
+    }
+}
