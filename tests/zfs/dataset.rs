@@ -1,6 +1,7 @@
 //! Creating, destroying, renaming, cloning, promoting, rolling back and listing datasets.
 
 use crate::support::{Mounted, Scratch, TestPool, noise, run, zfs, zfs_get};
+use helix_zfs::zfs_core::nv::Value;
 use helix_zfs::zfs_core::props::{
     Compression, FilesystemLimit, PropertySet, Quota, ReadOnly, RefReservation, UserProps,
 };
@@ -90,9 +91,9 @@ fn create_fails_as_a_whole() {
 
     let refused = scratch.child("refused").unwrap();
     let props = PropertySet::new()
-        .raw("compression", 250_u64)
+        .raw("compression", Value::Uint64(250))
         .unwrap()
-        .raw("atime", 0_u64)
+        .raw("atime", Value::Uint64(0))
         .unwrap();
     let error = refused
         .create(&CreateOptions::filesystem().properties(&props))
@@ -220,7 +221,9 @@ fn clone_and_promote() {
         )
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CrossPool, "{error}");
-    let bad = PropertySet::new().raw("compression", 250_u64).unwrap();
+    let bad = PropertySet::new()
+        .raw("compression", Value::Uint64(250))
+        .unwrap();
     let refused = scratch.name().to_owned() + "/refused";
     let error = snapshot
         .clone_to(&DatasetName::new(&refused).unwrap(), &bad)
@@ -352,7 +355,7 @@ fn list_children_and_descendants() {
     let with = scratch.children_with_properties().unwrap();
     assert_eq!(with.len(), 3);
     for (entry, properties) in with {
-        assert_eq!(properties.guid(), Some(entry.guid));
+        assert_eq!(properties.guid(), entry.guid);
     }
     let missing = scratch.child("missing").unwrap();
     assert_eq!(missing.children().unwrap_err().kind(), ErrorKind::NotFound);

@@ -265,7 +265,7 @@ fn list_with_filters() {
     let with = scratch
         .snapshots_with_properties(&SnapshotFilter::new())
         .unwrap();
-    assert_eq!(with[0].1.guid(), Some(with[0].0.guid));
+    assert_eq!(with[0].1.guid(), with[0].0.guid);
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl<'a> Payload<'a> {
     pub(crate) fn new(guest: &'a Guest, path: &Path) -> Result<Self> {
         let mut payload = Self {
             guest,
-            tar: tar::Builder::new(File::create(path)?),
+            tar: plain_builder(File::create(path)?),
             names: BTreeSet::new(),
             environment: Vec::new(),
         };
@@ -260,6 +260,13 @@ fn parse_ldd(text: &str) -> Result<Vec<PathBuf>> {
         libraries.push(PathBuf::from(path));
     }
     Ok(libraries)
+}
+
+/// A tar that busybox can read: files with holes are written out in full.
+fn plain_builder(file: File) -> tar::Builder<File> {
+    let mut builder = tar::Builder::new(file);
+    builder.sparse(false);
+    builder
 }
 
 #[cfg(test)]

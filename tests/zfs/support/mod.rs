@@ -11,21 +11,21 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tempfile::TempDir;
 
 /// The size of a file that stands in for a disk; ZFS takes none under 64 MiB.
-pub const DISK_SIZE: u64 = 96 << 20;
+pub(crate) const DISK_SIZE: u64 = 96 << 20;
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 /// A number that no other name of this process has.
-pub fn unique() -> u32 {
+pub(crate) fn unique() -> u32 {
     COUNTER.fetch_add(1, Ordering::Relaxed)
 }
 
-pub fn zfs() -> Zfs {
+pub(crate) fn zfs() -> Zfs {
     Zfs::open().expect("ZFS is loaded where these tests run")
 }
 
 /// Runs a command that must succeed, and returns what it printed.
-pub fn run(program: &str, args: &[&str]) -> String {
+pub(crate) fn run(program: &str, args: &[&str]) -> String {
     let output = output(program, args);
     assert!(
         output.status.success(),
@@ -37,7 +37,7 @@ pub fn run(program: &str, args: &[&str]) -> String {
 }
 
 /// Runs a command whatever its outcome.
-pub fn output(program: &str, args: &[&str]) -> Output {
+pub(crate) fn output(program: &str, args: &[&str]) -> Output {
     Command::new(program)
         .args(args)
         .output()
@@ -45,26 +45,26 @@ pub fn output(program: &str, args: &[&str]) -> Output {
 }
 
 /// A property as the `zfs` command sees it.
-pub fn zfs_get(property: &str, name: impl AsRef<str>) -> String {
+pub(crate) fn zfs_get(property: &str, name: impl AsRef<str>) -> String {
     run("zfs", &["get", "-Hpo", "value", property, name.as_ref()])
         .trim_end()
         .to_owned()
 }
 
 /// A pool of a test's own, destroyed when dropped.
-pub struct TestPool {
+pub(crate) struct TestPool {
     name: String,
     dir: TempDir,
 }
 
 impl TestPool {
     /// A pool on one file.
-    pub fn new(topic: &str) -> Self {
+    pub(crate) fn new(topic: &str) -> Self {
         Self::with_layout(topic, 1, &[])
     }
 
     /// A pool on `disks` files, with `layout` before them: `["mirror"]`, for example.
-    pub fn with_layout(topic: &str, disks: usize, layout: &[&str]) -> Self {
+    pub(crate) fn with_layout(topic: &str, disks: usize, layout: &[&str]) -> Self {
         let pool = Self::files(topic, disks);
         let files: Vec<String> = (0..disks)
             .map(|n| pool.file(n).to_str().expect("UTF-8").to_owned())
@@ -76,7 +76,7 @@ impl TestPool {
     }
 
     /// Files for a pool that is yet to be [created](Self::create).
-    pub fn files(topic: &str, disks: usize) -> Self {
+    pub(crate) fn files(topic: &str, disks: usize) -> Self {
         let dir = TempDir::with_prefix("helix-zfs-").expect("a temporary folder");
         let name = format!("hz-{topic}-{}-{}", std::process::id(), unique());
         let pool = Self { name, dir };
@@ -88,24 +88,24 @@ impl TestPool {
     }
 
     /// Creates the pool from vdevs as the `zpool` command takes them.
-    pub fn create(&self, vdevs: &[&str]) {
+    pub(crate) fn create(&self, vdevs: &[&str]) {
         create_pool(&self.name, vdevs);
     }
 
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// The file behind the disk `n`.
-    pub fn file(&self, n: usize) -> PathBuf {
+    pub(crate) fn file(&self, n: usize) -> PathBuf {
         self.dir.path().join(format!("disk{n}"))
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn root(&self) -> Dataset {
+    pub(crate) fn root(&self) -> Dataset {
         zfs().dataset(&self.name).expect("a valid name")
     }
 }
@@ -177,13 +177,13 @@ fn shared_pool() -> Arc<SharedPool> {
 }
 
 /// A filesystem of a test's own in the shared pool, destroyed with all below it when dropped.
-pub struct Scratch {
+pub(crate) struct Scratch {
     dataset: Dataset,
     _pool: Arc<SharedPool>,
 }
 
 impl Scratch {
-    pub fn new(topic: &str) -> Self {
+    pub(crate) fn new(topic: &str) -> Self {
         let pool = shared_pool();
         let name = format!("{}/{topic}-{}", pool.name, unique());
         let dataset = zfs().dataset(&name).expect("a valid name");
@@ -194,13 +194,8 @@ impl Scratch {
         }
     }
 
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.dataset.name().as_str()
-    }
-
-    /// The name of the pool it is in.
-    pub fn pool(&self) -> &str {
-        self.dataset.name().pool()
     }
 }
 
@@ -227,9 +222,12 @@ impl Drop for Scratch {
             ],
         );
         for line in String::from_utf8_lossy(&list.stdout).lines() {
-            let Some((snapshot, "1"..)) = line.split_once('\t') else {
+            let Some((snapshot, refs)) = line.split_once('\t') else {
                 continue;
             };
+            if refs == "0" {
+                continue;
+            }
             let holds = output("zfs", &["holds", "-H", snapshot]);
             for hold in String::from_utf8_lossy(&holds.stdout).lines() {
                 if let Some(tag) = hold.split('\t').nth(1) {
@@ -242,10 +240,10 @@ impl Drop for Scratch {
 }
 
 /// A filesystem mounted in a temporary folder, unmounted when dropped.
-pub struct Mounted(TempDir);
+pub(crate) struct Mounted(TempDir);
 
 impl Mounted {
-    pub fn new(dataset: &Dataset) -> Self {
+    pub(crate) fn new(dataset: &Dataset) -> Self {
         let dir = TempDir::with_prefix("helix-zfs-").expect("a temporary folder");
         let name = dataset.name().as_str();
         run("zfs", &["set", "mountpoint=legacy", name]);
@@ -256,32 +254,15 @@ impl Mounted {
         Self(dir)
     }
 
-    /// A snapshot or a clone as it is, without setting its mountpoint.
-    pub fn read_only(name: &str) -> Self {
-        let dir = TempDir::with_prefix("helix-zfs-").expect("a temporary folder");
-        run(
-            "mount",
-            &[
-                "-t",
-                "zfs",
-                "-o",
-                "ro",
-                name,
-                dir.path().to_str().expect("UTF-8"),
-            ],
-        );
-        Self(dir)
-    }
-
-    pub fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.0.path().join(file)
     }
 
-    pub fn write(&self, file: &str, contents: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, file: &str, contents: impl AsRef<[u8]>) {
         std::fs::write(self.path(file), contents).expect("written");
     }
 
-    pub fn read(&self, file: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, file: &str) -> Vec<u8> {
         std::fs::read(self.path(file)).expect("read")
     }
 }
@@ -293,7 +274,7 @@ impl Drop for Mounted {
 }
 
 /// Bytes that do not compress, the same for the same seed.
-pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     (0..len.div_ceil(8))
         .flat_map(|_| {
@@ -307,10 +288,10 @@ pub fn noise(len: usize, seed: u64) -> Vec<u8> {
 }
 
 /// A user without privileges, whom the guest knows as `tenant`.
-pub const TENANT: u32 = 1000;
+pub(crate) const TENANT: u32 = 1000;
 
 /// Runs `action` on a thread of its own that belongs to the user `uid` and has no privileges.
-pub fn as_user<T: Send>(uid: u32, action: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn as_user<T: Send>(uid: u32, action: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let gid = rustix::process::Gid::from_raw(uid);
