@@ -14,6 +14,7 @@ pub mod nv;
 pub mod pool;
 pub mod props;
 mod snapshot;
+mod userspace;
 mod zfs;
 
 pub use bookmark::{Bookmark, BookmarkEntry, BookmarkSource, NewBookmark};
@@ -27,6 +28,7 @@ pub use list::{DatasetEntry, DatasetKind, SnapshotEntry, SnapshotFilter};
 pub use name::{BookmarkName, DatasetName, PoolName, SnapshotName};
 pub use pool::{Health, Pool, PoolEntry, PoolProperties, PoolStatus, SyncMode, Vdev};
 pub use snapshot::{Snapshot, SpaceRange};
+pub use userspace::{Measure, Owner, OwnerKind, OwnerSpace, Sid};
 pub use zfs::Zfs;
 /// The raw bindings, for what this crate has no call for.
 pub use zfs_core_sys as sys;

@@ -93,7 +93,9 @@ impl ErrorKind {
                 | Op::CloneSnapshot
                 | Op::PromoteDataset
                 | Op::Rollback
-                | Op::CreateSnapshots,
+                | Op::CreateSnapshots
+                | Op::GetUserSpace
+                | Op::SetUserQuota,
                 Errno::EACCES,
             ) => Self::KeyNotLoaded,
             // The kernel refuses to move a dataset out of, or into, an encryption hierarchy.
@@ -103,6 +105,10 @@ impl ErrorKind {
             (Op::DestroySnapshots, Errno::EEXIST) => Self::HasClones,
             (Op::Rollback, Errno::EEXIST) => Self::NewerSnapshotsExist,
             (Op::PromoteDataset, Errno::EINVAL) => Self::WrongKind,
+            // The kernel denies access to a `keylocation` of what is no encryption root.
+            (Op::SetProperties, Errno::EACCES | Errno::ERANGE | Errno::EDOM) => {
+                Self::InvalidProperty
+            }
             (Op::SetProperties | Op::InheritProperty, Errno::EINVAL) => Self::InvalidProperty,
             (_, Errno::ZFS_ERR_BADPROP) => Self::InvalidProperty,
 
