@@ -85,6 +85,7 @@ impl Job {
             memory_mib: self.memory_mib,
             disks: &self.disks,
             out: self.out.is_some(),
+            boot_timeout: qemu::BOOT_TIMEOUT,
             timeout: self.timeout,
         };
         let start = Instant::now();

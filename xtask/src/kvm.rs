@@ -13,7 +13,7 @@ use crate::payload::Payload;
 use crate::qemu::{self, Accelerator, Machine, Outcome};
 
 /// A working KVM needs about a second for this boot.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The accelerator to use on this host.
 pub(crate) fn accelerator(guest: &Guest) -> Result<Accelerator> {
@@ -72,6 +72,7 @@ fn boots(guest: &Guest) -> Result<bool> {
         memory_mib: 1024,
         disks: &[],
         out: false,
+        boot_timeout: DEADLINE,
         timeout: DEADLINE,
     };
     let outcome = qemu::run(run.path(), &machine, &mut |_| {}, &mut |_| {})?;

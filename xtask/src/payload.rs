@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -148,9 +149,15 @@ impl<'a> Payload<'a> {
             .with_context(what)?
             .take(256)
             .read_to_end(&mut start)?;
-        // A library of another name would not be found by the loader: links are followed.
+        // Whoever runs in the guest may read it, whatever the host's umask was.
+        let mut file = File::open(&path).with_context(what)?;
+        let metadata = file.metadata()?;
+        let executable = metadata.permissions().mode() & 0o111 != 0;
+        let mut header = tar::Header::new_gnu();
+        header.set_size(metadata.len());
+        header.set_mode(if executable { 0o755 } else { 0o644 });
         self.tar
-            .append_path_with_name(&path, inside)
+            .append_data(&mut header, inside, &mut file)
             .with_context(what)?;
         if start.starts_with(b"\x7fELF") {
             for library in shared_libraries(&path)? {

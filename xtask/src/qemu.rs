@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -19,6 +19,9 @@ const KERNEL: &str = "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic reboot=
 /// QEMU 7.2 gets cmpxchg16b's flags wrong, which the kernel's allocator uses; the others are left
 /// out because the module would measure more variants of its checksums when it is loaded.
 const EMULATED_CPU: &str = "max,cx16=off,la57=off,avx=off,avx2=off,sha-ni=off";
+
+/// A boot takes about three seconds under emulation, and more on a busy host.
+pub(crate) const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// What the partition table takes of a scratch disk.
 const PARTITION_START: u64 = 1 << 20;
@@ -39,6 +42,9 @@ pub(crate) struct Machine<'a> {
     pub(crate) disks: &'a [u64],
     /// Whether /out of the guest is wanted as `out.tar`.
     pub(crate) out: bool,
+    /// How long the guest may take until the program starts.
+    pub(crate) boot_timeout: Duration,
+    /// How long the program may take.
     pub(crate) timeout: Duration,
 }
 
@@ -84,16 +90,11 @@ pub(crate) fn run(
         .context("cannot run QEMU")?;
     let out_pipe = child.stdout.take();
     let err_pipe = child.stderr.take();
-    let deadline = Instant::now() + machine.timeout;
-    let ended = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         scope.spawn(|| pump(out_pipe, stdout));
         scope.spawn(|| pump(err_pipe, stderr));
-        wait(&mut child, Some(deadline))
-    })?;
-    if ended.is_none() {
-        return Ok(Outcome::TimedOut);
-    }
-    Ok(outcome(dir))
+        watch(&mut child, dir, machine)
+    })
 }
 
 /// Runs `dir/payload.tar` with the guest's shell on this terminal.
@@ -104,16 +105,11 @@ pub(crate) fn run_shell(dir: &Path, machine: &Machine<'_>) -> Result<Outcome> {
     command.args(["-chardev", "stdio,id=shell,signal=off"]);
     command.args(["-device", "virtconsole,chardev=shell"]);
     let mut child = command.spawn().context("cannot run QEMU")?;
-    wait(&mut child, None)?;
-    Ok(outcome(dir))
-}
-
-fn outcome(dir: &Path) -> Outcome {
-    let status = std::fs::read_to_string(dir.join("status")).unwrap_or_default();
-    match status.trim().parse() {
-        Ok(status) => Outcome::Exited(status),
-        Err(_) => Outcome::Died,
-    }
+    child.wait()?;
+    Ok(match status(dir) {
+        Status::Exited(status) => Outcome::Exited(status),
+        Status::Booting | Status::Running => Outcome::Died,
+    })
 }
 
 /// The end of what the guest's kernel and QEMU said, for a failure's message.
@@ -231,16 +227,48 @@ fn pump(pipe: Option<impl Read>, sink: Sink<'_>) {
     }
 }
 
-/// Waits for the end; kills at the deadline and returns `None` then.
-fn wait(child: &mut Child, deadline: Option<Instant>) -> Result<Option<ExitStatus>> {
+/// What the guest has told about itself.
+enum Status {
+    Booting,
+    Running,
+    Exited(u8),
+}
+
+fn status(dir: &Path) -> Status {
+    let told = std::fs::read_to_string(dir.join("status")).unwrap_or_default();
+    let mut lines = told.lines();
+    match (lines.next(), lines.next().map(str::parse)) {
+        (Some("started"), Some(Ok(status))) => Status::Exited(status),
+        (Some("started"), _) => Status::Running,
+        _ => Status::Booting,
+    }
+}
+
+/// Waits for the machine's end, and ends it itself when it takes too long.
+fn watch(child: &mut Child, dir: &Path, machine: &Machine<'_>) -> Result<Outcome> {
+    let boot_deadline = Instant::now() + machine.boot_timeout;
+    let mut deadline = None;
     loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+        let ended = child.try_wait()?.is_some();
+        let status = status(dir);
+        if ended {
+            return Ok(match status {
+                Status::Exited(status) => Outcome::Exited(status),
+                Status::Booting | Status::Running => Outcome::Died,
+            });
         }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        let now = Instant::now();
+        let too_late = match status {
+            Status::Booting => (now >= boot_deadline).then_some(Outcome::Died),
+            Status::Running | Status::Exited(_) => {
+                let deadline = deadline.get_or_insert(now + machine.timeout);
+                (now >= *deadline).then_some(Outcome::TimedOut)
+            }
+        };
+        if let Some(outcome) = too_late {
             child.kill()?;
             child.wait()?;
-            return Ok(None);
+            return Ok(outcome);
         }
         std::thread::sleep(Duration::from_millis(10));
     }

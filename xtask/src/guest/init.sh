@@ -1,6 +1,6 @@
 # Process 1 of a guest from the point where the payload is unpacked: runs /helix/command and
 # reports. On the host's side of the virtio ports are: helix.stdout, helix.stderr, helix.status
-# (one line: the exit status) and, when wanted, helix.out (a tar of /out).
+# (a line `started`, then the exit status) and, when wanted, helix.out (a tar of /out).
 mount -t tmpfs tmpfs /run
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mkdir -p /dev/pts /dev/shm
@@ -34,9 +34,11 @@ port() {
     done
 }
 
+status=$(port helix.status)
+echo started >"$status"
 if [ -e /helix/shell ]; then
     setsid -c sh -l </dev/hvc0 >/dev/hvc0 2>&1
-    echo "$?" >"$(port helix.status)"
+    echo "$?" >"$status"
     echo b >/proc/sysrq-trigger
 fi
 
@@ -53,7 +55,7 @@ if [ -n "$out" ]; then
 fi
 
 setsid sh /helix/command </dev/null >/run/stdout 2>/run/stderr
-status=$?
+result=$?
 
 # What the program left running would keep its output open for ever.
 for process in /proc/[0-9]*; do
@@ -66,5 +68,5 @@ done 2>/dev/null
 wait "$stdout" "$stderr"
 
 if [ -n "$out" ]; then tar -cf "$out" -C /out .; fi
-echo "$status" >"$(port helix.status)"
+echo "$result" >"$status"
 echo b >/proc/sysrq-trigger
