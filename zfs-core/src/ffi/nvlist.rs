@@ -180,7 +180,7 @@ impl NvList {
     ///
     /// # Errors
     ///
-    /// [`NvError::UnknownType`], [`NvError::TooDeep`].
+    /// [`NvError::UnknownType`], [`NvError::TooDeep`], [`NvError::Damaged`].
     pub fn to_map(&self) -> Result<NvMap, NvError> {
         self.as_list().to_map()
     }
@@ -216,7 +216,8 @@ impl NvList {
     ///
     /// # Errors
     ///
-    /// [`NvError::Refused`], of which the list is left as it was; so for all of them.
+    /// [`NvError::Refused`] with `ENOMEM`, or `EINVAL` when the name is too long. The list is then
+    /// as it was before.
     #[doc(alias = "nvlist_add_boolean")]
     pub fn add_flag(&mut self, name: &CStr) -> Result<(), NvError> {
         // SAFETY: the list is live and borrowed for us alone, the name ends in NUL; it is copied.

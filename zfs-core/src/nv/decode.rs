@@ -158,7 +158,7 @@ impl<'a> Input<'a> {
             bytes: header,
             pos: 0,
         };
-        let mut map = check_header(header.i32()?, header.u32()?, pair.value_start())?;
+        let mut map = check_header(header.i32()?, header.u32()?, pair.value_start)?;
         self.pairs(&mut map, depth + 1)?;
         Ok(map)
     }
@@ -172,6 +172,8 @@ struct Pair<'a> {
     name: &'a CStr,
     data_type: DataType,
     count: usize,
+    /// Where the value begins in the packed list.
+    value_start: usize,
     /// The value with its padding, up to the end of the pair.
     value: &'a [u8],
 }
@@ -191,8 +193,8 @@ impl<'a> Pair<'a> {
             .and_then(|rest| rest.get(..name_len))
             .and_then(|name| CStr::from_bytes_with_nul(name).ok())
             .ok_or_else(bad_name)?;
-        let value = align8(PAIR_HEADER_LEN + name_len)
-            .and_then(|offset| bytes.get(offset..))
+        let (offset, value) = align8(PAIR_HEADER_LEN + name_len)
+            .and_then(|offset| Some((offset, bytes.get(offset..)?)))
             .ok_or_else(|| Kind::PairSize(size).at(start))?;
         Ok(Self {
             start,
@@ -200,12 +202,9 @@ impl<'a> Pair<'a> {
             name,
             data_type,
             count: usize::try_from(count).map_err(|_| Kind::ElementCount(count).at(start + 8))?,
+            value_start: start + offset,
             value,
         })
-    }
-
-    fn value_start(&self) -> usize {
-        self.start + PAIR_HEADER_LEN + self.name.count_bytes()
     }
 
     fn wrong_size(&self) -> DecodeError {
@@ -253,7 +252,7 @@ impl<'a> Pair<'a> {
         match word {
             0 => Ok(false),
             1 => Ok(true),
-            other => Err(Kind::Range(other).at(self.value_start())),
+            other => Err(Kind::Range(other).at(self.value_start)),
         }
     }
 
@@ -282,6 +281,6 @@ impl<'a> Pair<'a> {
     }
 
     fn terminated(&self, bytes: &'a [u8]) -> Result<&'a CStr> {
-        CStr::from_bytes_until_nul(bytes).map_err(|_| Kind::String.at(self.value_start()))
+        CStr::from_bytes_until_nul(bytes).map_err(|_| Kind::String.at(self.value_start))
     }
 }

@@ -231,6 +231,23 @@ fn faults_of_a_native_pair_are_named() {
     }
 }
 
+#[test]
+fn the_offset_is_that_of_the_fault() {
+    let mut map = NvMap::new();
+    map.insert(c"first", 1_u64);
+    map.insert(c"second", true);
+    let mut bytes = nv::encode_native(&map).unwrap();
+    // header 12, first pair 32; in the second 16 and the name with its padding 8
+    let value = 12 + 32 + 24;
+    bytes[value..value + 4].copy_from_slice(&2_u32.to_ne_bytes());
+    let error = nv::decode(&bytes).unwrap_err();
+    assert_eq!(error.offset(), value);
+    assert_eq!(
+        error.to_string(),
+        "bad nvlist: 2 is outside the range of its type (at byte 68)"
+    );
+}
+
 /// A count larger than what is there must not be believed, in any type of array.
 #[test]
 fn huge_counts_are_refused() {

@@ -146,7 +146,7 @@ impl<'a> NvListRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`NvError::UnknownType`], [`NvError::TooDeep`].
+    /// [`NvError::UnknownType`], [`NvError::TooDeep`], [`NvError::Damaged`].
     pub fn to_map(self) -> Result<NvMap, NvError> {
         self.to_map_at(0)
     }
@@ -275,7 +275,7 @@ impl<'a> NvPair<'a> {
     ///
     /// # Errors
     ///
-    /// [`NvError::UnknownType`].
+    /// [`NvError::UnknownType`]; [`NvError::Damaged`] where a pointer to an element is none.
     #[doc(alias = "nvpair_value_nvlist")]
     pub fn value(self) -> Result<ValueRef<'a>, NvError> {
         macro_rules! scalar {
