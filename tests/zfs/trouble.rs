@@ -1,4 +1,4 @@
-//! Pools in trouble: full, read-only, suspended, over quota.
+//! Pools in trouble: full, read-only, over quota.
 
 use crate::support::{Mounted, Scratch, TestPool, noise, run, zfs};
 use helix_zfs::zfs_core::key::WrappingKey;
@@ -117,61 +117,4 @@ fn read_only_pool() {
     // Reading works.
     assert_eq!(child.snapshots(&SnapshotFilter::new()).unwrap().len(), 1);
     assert!(child.properties().unwrap().used() > 0);
-}
-
-#[test]
-fn suspended_pool() {
-    let pool = TestPool::new("suspended");
-    let root = pool.root();
-    let child = root.child("child").unwrap();
-    child.create(&CreateOptions::filesystem()).unwrap();
-    // Every write to the only device fails from here, and the pool waits for an operator.
-    run(
-        "zinject",
-        &[
-            "-d",
-            pool.file(0).to_str().unwrap(),
-            "-e",
-            "io",
-            "-T",
-            "write",
-            "-f",
-            "100",
-            pool.name(),
-        ],
-    );
-    let writer = std::process::Command::new("zfs")
-        .args(["snapshot", &format!("{}@stuck", pool.name())])
-        .spawn()
-        .unwrap();
-    let suspended = (0..600).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        kind_of_stat(&child) == Some(ErrorKind::PoolSuspended)
-    });
-    let kinds = [
-        kind(child.children()),
-        kind(child.properties()),
-        kind(child.exists()),
-        kind(child.snapshot("s").unwrap().create(&UserProps::new())),
-        kind(child.snapshots(&SnapshotFilter::new())),
-        kind(child.bookmarks()),
-        kind(child.destroy()),
-        kind(child.set(Quota(1 << 20))),
-        kind(child.rollback()),
-        kind(child.rename(root.child("x").unwrap().name())),
-    ];
-    run("zinject", &["-c", "all"]);
-    run("zpool", &["clear", pool.name()]);
-    let mut writer = writer;
-    writer.wait().unwrap();
-    assert!(suspended, "the pool was not suspended");
-    assert!(
-        kinds.iter().all(|kind| *kind == ErrorKind::PoolSuspended),
-        "{kinds:?}"
-    );
-    assert!(child.exists().unwrap(), "and then it goes on");
-}
-
-fn kind_of_stat(dataset: &helix_zfs::zfs_core::Dataset) -> Option<ErrorKind> {
-    dataset.stat().err().map(|error| error.kind())
 }
