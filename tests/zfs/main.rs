@@ -9,6 +9,8 @@ mod hold;
 mod key;
 mod pool;
 mod privilege;
+mod props;
 mod snapshot;
 mod support;
 mod trouble;
+mod userspace;

@@ -419,7 +419,7 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// `NotFound`; `CrossPool` when the snapshot is not one of its own past; `PoolSuspended`.
+    /// `NotFound`; `InvalidArgument` when the snapshot is not of its past; `PoolSuspended`.
     ///
     /// # Privileges
     ///

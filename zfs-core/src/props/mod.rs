@@ -4,6 +4,22 @@
 //! [`Setting`]s are single values to be set, [`PropertySet`] is several of them, and [`UserProps`]
 //! are user properties alone. Names, defaults and words are those of `zfsprops(7)`.
 //!
+//! # What is read
+//!
+//! Every value has a [`Source`]. The kernel leaves out what was never set; the default is then
+//! that of the loaded module, for the versions do not agree on all (`compression`, `relatime` and
+//! `xattr` changed). A property that the module does not have is `None`, as is one that does not
+//! apply to the kind of dataset. Values that this crate does not know stay visible as `Unknown`,
+//! and everything the kernel said is in [`Properties::raw`].
+//!
+//! # What is set
+//!
+//! The kernel sets several properties one by one: an error names each that it refused, and the
+//! others are set. It trusts the caller more than the `zfs` command does, which checks much
+//! itself; what would be written down for nothing, or do harm, is refused here instead
+//! (a read-only property, a quota on a volume, an odd record size). It neither mounts nor shares,
+//! so that a new mountpoint takes effect with the next mount.
+//!
 //! ```no_run
 //! use zfs_core::{Zfs, props::{Prop, Quota, Source, Sync}};
 //!
