@@ -1,3 +1,40 @@
-//! Operations.
+//! Helix's storage operations on OpenZFS.
+//!
+//! Helix gives each tenant an encrypted filesystem of its own, changes many of them in one
+//! deployment, and has to be able to take the deployment back. This crate has the words for that,
+//! and [`zfs_core`], on which they are written, has the rest:
+//!
+//! - [`Tenant`]: a filesystem with its own key, quota and policy, which is unlocked and locked;
+//! - [`GuardRail`]: a snapshot of many tenants in one transaction, tagged with the change that is
+//!   about to happen, and the way back;
+//! - [`Headroom`]: how far a tenant is from the point where its writes fail.
+//!
+//! ```no_run
+//! use helix_zfs::zfs_core::Zfs;
+//! use helix_zfs::{Change, GuardRail, NewerSnapshots, Tenant};
+//!
+//! let zfs = Zfs::open()?;
+//! let tenants = Tenant::list(&zfs.dataset("tank/tenants")?)?;
+//! let change = Change::new().git_sha("4be1f2c").helm_revision(17);
+//! let guard_rail = GuardRail::take(&zfs, &tenants, "deploy-42", &change)?;
+//! // The deployment went wrong:
+//! for rollback in guard_rail.roll_back(NewerSnapshots::Destroy) {
+//!     match rollback.result {
+//!         Ok(_) => println!("{}: as before", rollback.dataset),
+//!         Err(error) => println!("{}: {error}", rollback.dataset),
+//!     }
+//! }
+//! # Ok::<(), helix_zfs::zfs_core::Error>(())
+//! ```
+
 #![forbid(unsafe_code)]
+
+mod guard_rail;
+mod headroom;
+mod tenant;
+
+pub use guard_rail::{Change, GuardRail, NewerSnapshots, Rollback};
+pub use headroom::{Headroom, Limit, QuotaState};
+pub use tenant::{Tenant, TenantSpec};
+/// OpenZFS itself, safe and typed.
 pub use zfs_core;

@@ -1,0 +1,172 @@
+use zfs_core::key::{Encryption, KeyStatus, WrappingKey};
+use zfs_core::props::{PropertySet, Quota, Source, Sync};
+use zfs_core::{CreateOptions, Dataset, DatasetName, ErrorKind, Result};
+
+use crate::Headroom;
+
+/// The user property that marks a tenant's filesystem and names the tenant.
+const TENANT: &str = "helix:tenant";
+
+/// What a tenant's filesystem shall be like.
+#[derive(Debug)]
+pub struct TenantSpec {
+    name: String,
+    encryption: Encryption,
+    props: PropertySet,
+}
+
+impl TenantSpec {
+    /// The tenant `name`, whose data is encrypted with a key of its own.
+    #[must_use]
+    pub fn new(name: impl Into<String>, encryption: Encryption) -> Self {
+        Self {
+            name: name.into(),
+            encryption,
+            props: PropertySet::new(),
+        }
+    }
+
+    /// The most bytes that the tenant may use, with all its snapshots and clones.
+    #[must_use]
+    pub fn quota(mut self, bytes: u64) -> Self {
+        self.props = self.props.set(Quota(bytes));
+        self
+    }
+
+    /// When the tenant's synchronous writes count as done.
+    #[must_use]
+    pub fn sync(mut self, policy: Sync) -> Self {
+        self.props = self.props.set(policy);
+        self
+    }
+
+    /// Further properties, which replace those of the same name.
+    #[must_use]
+    pub fn properties(mut self, props: &PropertySet) -> Self {
+        self.props = self.props.merge(props);
+        self
+    }
+
+    /// Creates the tenant's filesystem below `parent`. Its key is loaded, and it is not mounted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dataset::create`]; nothing is left behind then.
+    ///
+    /// # Privileges
+    ///
+    /// As [`Dataset::create`], with `userprop`.
+    pub fn create(self, parent: &Dataset) -> Result<Tenant> {
+        let dataset = parent.child(&self.name)?;
+        let options = CreateOptions::filesystem()
+            .properties(&self.props)
+            .user(TENANT, &self.name)?
+            .encryption(self.encryption);
+        dataset.create(&options)?;
+        Ok(Tenant { dataset })
+    }
+}
+
+/// A tenant's filesystem.
+///
+/// Like a [`Dataset`], this is a name, and promises nothing about whether the filesystem exists.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    dataset: Dataset,
+}
+
+impl AsRef<DatasetName> for Tenant {
+    fn as_ref(&self) -> &DatasetName {
+        self.dataset.name()
+    }
+}
+
+impl From<Dataset> for Tenant {
+    /// The tenant whose filesystem this is.
+    fn from(dataset: Dataset) -> Self {
+        Self { dataset }
+    }
+}
+
+impl Tenant {
+    /// The tenants immediately below `parent`, by name: the filesystems that
+    /// [`TenantSpec::create`] made there, whatever they are called now.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `PoolSuspended`.
+    ///
+    /// # Privileges
+    ///
+    /// None.
+    pub fn list(parent: &Dataset) -> Result<Vec<Self>> {
+        parent
+            .children_with_properties()?
+            .into_iter()
+            // What lies below a tenant, or below a parent that has the mark, only inherits it.
+            .filter(|(_, props)| {
+                matches!(props.source(TENANT), Some(Source::Local | Source::Received))
+            })
+            .map(|(entry, _)| parent.zfs().dataset(entry.name.as_str()).map(Self::from))
+            .collect()
+    }
+
+    /// Its filesystem.
+    #[must_use]
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// Whether its key is loaded, so that its data can be reached.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `PoolSuspended`.
+    pub fn is_unlocked(&self) -> Result<bool> {
+        let encryption = self.dataset.encryption()?;
+        Ok(encryption.is_none_or(|encryption| encryption.key == KeyStatus::Available))
+    }
+
+    /// Loads the tenant's key. A tenant that is unlocked already stays so if the key is its own.
+    ///
+    /// # Errors
+    ///
+    /// `WrongKey`, whether or not a key is loaded; otherwise as [`Dataset::load_key`].
+    ///
+    /// # Privileges
+    ///
+    /// Root, or the delegated permission `load-key`.
+    pub fn unlock(&self, key: &WrappingKey) -> Result<()> {
+        match self.dataset.load_key(key) {
+            Err(error) if error.kind() == ErrorKind::KeyLoaded => self.dataset.verify_key(key),
+            result => result,
+        }
+    }
+
+    /// Unloads the tenant's key, so that nobody reaches its data. A tenant that is locked already
+    /// stays so.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` while its filesystem, or one below that shares the key, is mounted; otherwise as
+    /// [`Dataset::unload_key`].
+    ///
+    /// # Privileges
+    ///
+    /// Root, or the delegated permission `load-key`.
+    pub fn lock(&self) -> Result<()> {
+        match self.dataset.unload_key() {
+            Err(error) if error.kind() == ErrorKind::KeyNotLoaded => Ok(()),
+            result => result,
+        }
+    }
+
+    /// How far the tenant is from the point where its writes fail.
+    ///
+    /// # Errors
+    ///
+    /// As [`Headroom::of`].
+    pub fn headroom(&self) -> Result<Headroom> {
+        Headroom::of(&self.dataset)
+    }
+}
