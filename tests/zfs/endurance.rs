@@ -96,32 +96,28 @@ fn ten_thousand_successes() {
             .unwrap();
         snap.hold("tag").unwrap();
         snap.bookmark("mark").unwrap();
+        let mark = child.bookmark("mark").unwrap();
         stays_where_it_was(1_000, |_| {
             assert!(child.exists().unwrap());
-            assert!(child.properties().unwrap().used() > 0);
+            assert!(child.stat().unwrap().origin.is_none());
+            assert!(!Zfs::open().unwrap().pools().unwrap().is_empty());
             assert_eq!(scratch.children().unwrap().len(), 1);
             assert_eq!(child.snapshots(&SnapshotFilter::new()).unwrap().len(), 1);
+            assert_eq!(snap.stat().unwrap().clones, 0);
             assert_eq!(snap.holds().unwrap().len(), 1);
             assert_eq!(child.bookmarks().unwrap().len(), 1);
-            assert_eq!(
-                child.bookmark("mark").unwrap().stat().unwrap().name.short(),
-                "mark"
-            );
+            assert_eq!(mark.stat().unwrap().name.short(), "mark");
             assert!(snap.space_to(&snap).is_ok());
-            assert_eq!(snap.properties().unwrap().user("helix:x"), Some("y"));
-            assert_eq!(
-                helix_zfs::zfs_core::Zfs::open()
-                    .unwrap()
-                    .pools()
-                    .unwrap()
-                    .is_empty(),
-                false
-            );
         });
         // What changes the pool costs a transaction group each, so fewer of those.
         stays_where_it_was(50, |n| {
             let snap = child.snapshot(&format!("n{n}")).unwrap();
-            snap.create(&UserProps::new()).unwrap();
+            snap.create(&UserProps::new().set("helix:x", "y").unwrap())
+                .unwrap();
+            assert_eq!(snap.properties().unwrap().user("helix:x"), Some("y"));
+            child
+                .set_user(&UserProps::new().set("helix:n", &n.to_string()).unwrap())
+                .unwrap();
             drop(zfs().hold_until_drop(&[&snap.name()], "guard").unwrap());
             snap.destroy().unwrap();
         });

@@ -85,21 +85,12 @@ fn the_commands_keys_open_for_us() {
     ] {
         let dataset = scratch.child(format).unwrap();
         let keyformat = format!("keyformat={format}");
-        zfs_with_key(
-            &[
-                "create",
-                "-o",
-                "encryption=on",
-                "-o",
-                &keyformat,
-                "-o",
-                "pbkdf2iters=100000",
-                "-o",
-                "keylocation=prompt",
-                dataset.name().as_str(),
-            ],
-            input,
-        );
+        let mut args = vec!["create", "-o", "encryption=on", "-o", &keyformat];
+        if format == "passphrase" {
+            args.extend(["-o", "pbkdf2iters=100000"]);
+        }
+        args.extend(["-o", "keylocation=prompt", dataset.name().as_str()]);
+        zfs_with_key(&args, input);
         run("zfs", &["unload-key", dataset.name().as_str()]);
         dataset.verify_key(&key).unwrap();
         assert_eq!(
@@ -157,6 +148,13 @@ fn wrong_keys_and_wrong_times() {
     let plain = scratch.child("plain").unwrap();
     plain.create(&CreateOptions::filesystem()).unwrap();
     assert_eq!(plain.encryption().unwrap(), None);
+    let heir = child;
+    heir.create(&CreateOptions::filesystem()).unwrap();
+    assert_eq!(heir.unload_key().unwrap_err().kind(), ErrorKind::WrongKind);
+    assert_eq!(
+        heir.inherit_key().unwrap_err().kind(),
+        ErrorKind::InvalidArgument
+    );
     assert_eq!(
         plain.load_key(&right).unwrap_err().kind(),
         ErrorKind::WrongKind

@@ -197,7 +197,8 @@ fn random_salt() -> Result<u64> {
             format!("no random salt: {error}"),
         )
     })?;
-    Ok(u64::from_ne_bytes(salt))
+    // ZFS takes a salt of 0 for none.
+    Ok(u64::from_ne_bytes(salt).max(1))
 }
 
 /// An encryption suite.
@@ -434,10 +435,14 @@ impl Dataset {
             .map_err(|refusal| self.key_error(operation, refusal))
     }
 
-    /// The kernel answers "invalid argument" for a dataset that has no key of its own.
+    /// Of a dataset that has no key of its own the kernel says that the argument is invalid, or that
+    /// the key is not loaded.
     fn key_error(&self, operation: Operation, refusal: Refusal) -> Error {
         let error = refusal.into_error(operation, self.name.as_str());
-        if error.kind() == ErrorKind::InvalidArgument {
+        if matches!(
+            error.kind(),
+            ErrorKind::InvalidArgument | ErrorKind::KeyNotLoaded
+        ) {
             let is_root = self.encryption().is_ok_and(|encryption| {
                 encryption.is_some_and(|encryption| encryption.root == self.name)
             });
@@ -545,8 +550,9 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// `KeyNotLoaded` when this or the parent's key is not loaded; `WrongKind` when the dataset or
-    /// its parent is not encrypted; `NotFound`; `PermissionDenied`; `ReadOnlyPool`,
+    /// `KeyNotLoaded` when this or the parent's key is not loaded; `WrongKind` when the dataset is
+    /// not encrypted; `InvalidArgument` when its parent is not, when it uses its parent's key
+    /// already, or for a clone; `NotFound`; `PermissionDenied`; `ReadOnlyPool`,
     /// `PoolSuspended`.
     ///
     /// # Privileges
