@@ -1,0 +1,194 @@
+//! Creating snapshots, of one dataset and of 100 in one transaction group: our call against the same
+//! in C and against the `zfs` command.
+//!
+//! Most of a call's time passes in the kernel, which writes a transaction group. What our code adds
+//! is seen best where the kernel does nothing: on a thread whose snapshot requests are answered at
+//! the kernel's door, both sides run all of their code outside the kernel, from the names to the
+//! freed lists, and its CPU time is *our share*. libzfs_core's own code is on both sides.
+//!
+//! Each side starts from its own form of names that exist: handles, C strings, arguments.
+#![allow(
+    missing_docs,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that reports to its user"
+)]
+
+mod support;
+
+use std::ffi::CString;
+use std::process::ExitCode;
+use std::thread;
+
+use helix_zfs::zfs_core::props::UserProps;
+use helix_zfs::zfs_core::{Dataset, Snapshot, Zfs};
+
+use support::baseline::{Baseline, Names, answer_snapshots};
+use support::clock::ClockCheck;
+use support::pool::{BenchPool, run};
+use support::{Pair, Repeat, Report, Result, Side, TURNS, Unit, compare};
+
+/// Rounds of the comparison that needs most of them.
+const ROUNDS: usize = 100;
+const BATCH: usize = 100;
+const IN_C: &str = "libzfs_core in C";
+const COMMAND: &str = "zfs command";
+
+/// The ratios that we want to stay under.
+mod goal {
+    pub(crate) const TIME_OF_C: Option<f64> = Some(1.02);
+    pub(crate) const OUR_SHARE_OF_CPU: Option<f64> = Some(1.10);
+    pub(crate) const TIME_OF_COMMAND: Option<f64> = Some(1.0 / 2.5);
+    pub(crate) const CPU_OF_COMMAND: Option<f64> = Some(0.10);
+}
+
+fn main() -> ExitCode {
+    match measure() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure() -> Result<()> {
+    let zfs = Zfs::open()?;
+    let rounds = support::rounds(ROUNDS)?;
+    let pool = BenchPool::new()?;
+    let datasets = pool.filesystems(&zfs, BATCH)?;
+    let one = Subjects::new(&zfs, datasets.get(..1).unwrap_or_default())?;
+    let all = Subjects::new(&zfs, &datasets)?;
+
+    let clock = ClockCheck::start()?;
+    let mut report = Report::default();
+    let name = "1 snapshot";
+    let pairs = one.outside_kernel(rounds, 100)?;
+    report.add(
+        name,
+        IN_C,
+        Unit::CpuOutsideKernel,
+        goal::OUR_SHARE_OF_CPU,
+        &pairs,
+    );
+    let pairs = one.against_c(rounds)?;
+    report.add(name, IN_C, Unit::Wall, goal::TIME_OF_C, &pairs);
+    report.add(name, IN_C, Unit::Cpu, None, &pairs);
+    let pairs = one.against_command(rounds.div_ceil(5))?;
+    report.add(name, COMMAND, Unit::Wall, goal::TIME_OF_COMMAND, &pairs);
+    report.add(name, COMMAND, Unit::Cpu, goal::CPU_OF_COMMAND, &pairs);
+
+    let name = "100 snapshots";
+    let pairs = all.outside_kernel(rounds, 10)?;
+    report.add(
+        name,
+        IN_C,
+        Unit::CpuOutsideKernel,
+        goal::OUR_SHARE_OF_CPU,
+        &pairs,
+    );
+    let pairs = all.against_c(rounds.div_ceil(4))?;
+    report.add(name, IN_C, Unit::Wall, goal::TIME_OF_C, &pairs);
+    report.add(name, IN_C, Unit::Cpu, None, &pairs);
+    let pairs = all.against_command(rounds.div_ceil(10))?;
+    report.add(name, COMMAND, Unit::Wall, None, &pairs);
+    report.add(name, COMMAND, Unit::Cpu, None, &pairs);
+    let clock = clock.finish();
+
+    report.finish()?;
+    println!("{}", clock?);
+    Ok(())
+}
+
+/// Snapshots for each side's calls of a round.
+struct Subjects<'a> {
+    zfs: &'a Zfs,
+    ours: [Vec<Snapshot>; TURNS],
+    theirs: [Vec<Snapshot>; TURNS],
+}
+
+impl<'a> Subjects<'a> {
+    fn new(zfs: &'a Zfs, datasets: &[Dataset]) -> Result<Self> {
+        let snapshots = |short: &str| {
+            let names = datasets.iter().map(|d| format!("{}@{short}", d.name()));
+            zfs.snapshots(names)
+        };
+        Ok(Self {
+            zfs,
+            ours: [snapshots("ours-0")?, snapshots("ours-1")?],
+            theirs: [snapshots("theirs-0")?, snapshots("theirs-1")?],
+        })
+    }
+
+    fn destroy(&self) -> Result<()> {
+        let all: Vec<&Snapshot> = self.ours.iter().chain(&self.theirs).flatten().collect();
+        Ok(self.zfs.destroy_snapshots(&all)?)
+    }
+
+    fn c_strings(&self) -> [Vec<CString>; TURNS] {
+        let c_string = |snapshot: &Snapshot| snapshot.name().as_c_str().to_owned();
+        self.theirs
+            .each_ref()
+            .map(|snapshots| snapshots.iter().map(c_string).collect())
+    }
+
+    /// Our side.
+    fn side(&self) -> Side<&[Snapshot], impl Fn(&&[Snapshot]) -> Result<()>> {
+        Side {
+            inputs: self.ours.each_ref().map(Vec::as_slice),
+            call: |snapshots: &&[Snapshot]| {
+                Ok(self.zfs.create_snapshots(snapshots, &UserProps::new())?)
+            },
+        }
+    }
+
+    fn compare_with_c(
+        &self,
+        repeat: Repeat,
+        between: impl Fn() -> Result<()>,
+    ) -> Result<Vec<Pair>> {
+        let baseline = Baseline::new()?;
+        let strings = self.c_strings();
+        let theirs = Side {
+            inputs: strings.each_ref().map(|strings| Names::new(strings)),
+            call: |names: &Names<'_>| Ok(baseline.snapshot(names)?),
+        };
+        compare(repeat, &self.side(), &theirs, between)
+    }
+
+    fn against_c(&self, rounds: usize) -> Result<Vec<Pair>> {
+        self.compare_with_c(Repeat { rounds, calls: 1 }, || self.destroy())
+    }
+
+    fn against_command(&self, rounds: usize) -> Result<Vec<Pair>> {
+        let arguments = |snapshots: &Vec<Snapshot>| {
+            let names = snapshots.iter().map(|s| s.name().to_string());
+            let command = std::iter::once(String::from("snapshot"));
+            command.chain(names).collect()
+        };
+        let theirs = Side {
+            inputs: self.theirs.each_ref().map(arguments),
+            call: |arguments: &Vec<String>| run("zfs", arguments),
+        };
+        let repeat = Repeat { rounds, calls: 1 };
+        compare(repeat, &self.side(), &theirs, || self.destroy())
+    }
+
+    /// Both sides without the kernel's work.
+    fn outside_kernel(&self, rounds: usize, calls: u32) -> Result<Vec<Pair>> {
+        let measure = || {
+            answer_snapshots()?;
+            self.compare_with_c(Repeat { rounds, calls }, || Ok(()))
+        };
+        let pairs = thread::scope(|scope| match scope.spawn(measure).join() {
+            Ok(pairs) => pairs,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })?;
+        for snapshot in self.ours.iter().chain(&self.theirs).flatten() {
+            if snapshot.exists()? {
+                return Err(format!("the kernel has created {snapshot:?}").into());
+            }
+        }
+        Ok(pairs)
+    }
+}
