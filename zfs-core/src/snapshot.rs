@@ -472,8 +472,6 @@ pub(crate) fn check_batch(operation: Operation, names: &[&SnapshotName]) -> Resu
 
 /// A list with each name as a flag.
 fn flags(operation: Operation, names: &[&SnapshotName]) -> Result<NvList> {
-    // The names are known to differ, and the kernel looks each up once: a list that need not be
-    // searched for duplicates on each addition.
     let build = || {
         let mut list = NvList::new()?;
         for name in names {
