@@ -1,6 +1,6 @@
 //! Space, objects and quotas by owner.
 
-use crate::support::{Mounted, Scratch, TENANT, as_user, run, zfs};
+use crate::support::{Mounted, Scratch, TENANT, as_user, noise, run, zfs};
 use helix_zfs::zfs_core::props::{DefaultUserQuota, Prop, UserProps};
 use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind, Measure, Owner, OwnerKind, Sid};
 use std::collections::BTreeMap;
@@ -217,14 +217,14 @@ fn a_quota_is_enforced() {
     .unwrap();
     let file = mounted.path("mine");
     as_user(TENANT, || {
-        std::fs::write(&file, vec![1; 512 << 10]).unwrap()
+        std::fs::write(&file, noise(512 << 10, 1)).unwrap()
     });
     scratch
         .set_owner_quota(&Owner::User(TENANT), Some(64 * KIB))
         .unwrap();
     settle(&scratch);
     let error = as_user(TENANT, || {
-        std::fs::write(mounted.path("more"), vec![1; 512 << 10])
+        std::fs::write(mounted.path("more"), noise(512 << 10, 2))
     })
     .unwrap_err();
     assert_eq!(

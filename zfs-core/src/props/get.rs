@@ -119,6 +119,8 @@ impl Properties {
             return None;
         }
         match self.reported(prop.name()) {
+            // Never.
+            Some(Value::Uint64(0)) if prop == Prop::SnapshotsChanged => None,
             Some(value) => Some(Cow::Borrowed(value)),
             None => prop.default_value().map(Cow::Owned),
         }
@@ -155,7 +157,8 @@ impl Properties {
         })
     }
 
-    /// The value of a native property as its type: `properties.value::<Atime>()`.
+    /// The value of a native property as its type: `properties.value::<Atime>()`. It is the value
+    /// as it was set, so that an inherited mountpoint is that of the dataset it comes from.
     #[must_use]
     pub fn value<S: Setting>(&self) -> Option<S> {
         S::from_value(self.raw_value(S::PROP)?.as_ref())
@@ -480,5 +483,122 @@ impl Properties {
     #[must_use]
     pub fn raw(&self) -> &NvMap {
         &self.list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Atime, Mountpoint};
+    use super::*;
+
+    fn entry(value: impl Into<Value>, source: Option<&str>) -> Value {
+        let mut entry = NvMap::new();
+        entry.insert(c"value", value);
+        if let Some(source) = source {
+            entry
+                .try_insert("source", Value::string(source).unwrap())
+                .unwrap();
+        }
+        Value::List(entry)
+    }
+
+    fn answer(kind: u64) -> NvMap {
+        let mut list = NvMap::new();
+        list.insert(c"type", entry(kind, None));
+        for name in [
+            c"used",
+            c"referenced",
+            c"compressratio",
+            c"creation",
+            c"guid",
+            c"createtxg",
+        ] {
+            list.insert(name, entry(100u64, None));
+        }
+        list
+    }
+
+    #[test]
+    fn an_answer_without_the_basics_is_an_error() {
+        let mut list = answer(2);
+        list.remove("guid");
+        let error = Properties::from_nvmap("tank", list).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Protocol);
+        assert!(error.to_string().contains("no property guid"), "{error}");
+    }
+
+    #[test]
+    fn what_was_never_set_has_its_default() {
+        let fs = Properties::from_nvmap("tank/a", answer(2)).unwrap();
+        assert_eq!(fs.sync(), Some(Sync::Standard));
+        assert_eq!(fs.source(Prop::Sync), Some(Source::Default));
+        assert_eq!(fs.mountpoint().as_deref(), Some("/tank/a"));
+        assert_eq!(fs.value::<Atime>(), Some(Atime(true)));
+        assert_eq!((fs.quota(), fs.available()), (None, None));
+        assert_eq!(fs.source(Prop::Available), None);
+        let volume = Properties::from_nvmap("tank/v", answer(3)).unwrap();
+        assert_eq!((volume.mountpoint(), volume.value::<Atime>()), (None, None));
+        let snapshot = Properties::from_nvmap("tank/a@s", answer(2)).unwrap();
+        assert_eq!((snapshot.sync(), snapshot.source(Prop::Sync)), (None, None));
+        assert_eq!(
+            snapshot.get(Prop::Type),
+            Some(PropValue::Text("snapshot".into()))
+        );
+    }
+
+    #[test]
+    fn mountpoints_continue_with_the_name() {
+        let mountpoint = |path: &str, source: &str| {
+            let mut list = answer(2);
+            list.insert(
+                c"mountpoint",
+                entry(Value::string(path).unwrap(), Some(source)),
+            );
+            Properties::from_nvmap("tank/a/b", list)
+                .unwrap()
+                .mountpoint()
+                .unwrap()
+        };
+        assert_eq!(mountpoint("/srv", "tank/a/b"), "/srv");
+        assert_eq!(mountpoint("/srv", "$recvd"), "/srv");
+        assert_eq!(mountpoint("/srv", "tank/a"), "/srv/b");
+        assert_eq!(mountpoint("/srv", "tank"), "/srv/a/b");
+        assert_eq!(mountpoint("/", "tank"), "/a/b");
+        assert_eq!(mountpoint("/", "tank/a/b"), "/");
+        assert_eq!(mountpoint("none", "tank"), "none");
+    }
+
+    #[test]
+    fn sources_of_what_is_not_inherited() {
+        let mut list = answer(2);
+        list.insert(c"quota", entry(5u64, None));
+        list.insert(c"refquota", entry(0u64, Some("")));
+        let fs = Properties::from_nvmap("tank/a", list).unwrap();
+        assert_eq!(
+            (fs.quota(), fs.source(Prop::Quota)),
+            (Some(5), Some(Source::Local))
+        );
+        assert_eq!(fs.source(Prop::RefQuota), Some(Source::Default));
+        assert_eq!(fs.source(Prop::Used), Some(Source::None));
+    }
+
+    #[test]
+    fn what_is_not_understood_stays_visible() {
+        let mut list = answer(2);
+        list.insert(c"sync", entry(77u64, Some("tank/a")));
+        list.insert(c"atime", entry(c"odd".to_owned(), Some("tank/a")));
+        list.insert(c"of_the_future", entry(1u64, Some("tank/a")));
+        let fs = Properties::from_nvmap("tank/a", list).unwrap();
+        assert_eq!(fs.sync(), Some(Sync::Unknown(77)));
+        assert_eq!(fs.get(Prop::Sync).unwrap().to_string(), "77");
+        assert_eq!(fs.value::<Atime>(), None);
+        assert!(matches!(fs.get(Prop::Atime), Some(PropValue::Other(_))));
+        assert_eq!(fs.value::<Mountpoint>().unwrap().as_c_str(), c"/");
+        assert_eq!(fs.source("of_the_future"), Some(Source::Local));
+        assert_eq!(
+            fs.raw().list("of_the_future").unwrap().u64("value"),
+            Some(1)
+        );
+        assert_eq!(fs.user("of_the_future"), None);
     }
 }
