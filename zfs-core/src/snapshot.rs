@@ -8,7 +8,6 @@ use crate::name::{DatasetName, SnapshotName};
 use crate::nv::{NvMap, Value};
 use crate::props::{PropertySet, UserProps};
 use crate::zfs::Zfs;
-use std::collections::HashSet;
 use std::ffi::CString;
 use std::fmt;
 use zfs_core_sys::ioctl::{ZFS_IOC_RENAME, ZFS_IOC_SPACE_SNAPS};
@@ -110,16 +109,12 @@ impl Zfs {
         const OPERATION: Operation = Operation::CreateSnapshots;
         let names = names(snapshots);
         check_batch(OPERATION, &names)?;
-        let mut datasets = HashSet::with_capacity(names.len());
-        if let Some(twice) = names
-            .iter()
-            .find(|name| !datasets.insert(name.dataset_str()))
-        {
+        if let Some(dataset) = repeated(names.iter().map(|name| name.dataset_str())) {
             return Err(Error::refused(
                 OPERATION,
                 describe_batch(&names),
                 ErrorKind::InvalidArgument,
-                format!("two snapshots of {}", twice.dataset_str()),
+                format!("two snapshots of {dataset}"),
             ));
         }
         let list = flags(OPERATION, &names)?;
@@ -454,20 +449,28 @@ pub(crate) fn check_batch(operation: Operation, names: &[&SnapshotName]) -> Resu
             detail,
         ))
     };
-    let Some(first) = names.first() else {
+    let [first, rest @ ..] = names else {
         return refused(ErrorKind::InvalidArgument, String::from("nothing to do"));
     };
-    let mut seen = HashSet::with_capacity(names.len());
-    for name in names {
-        if name.pool() != first.pool() {
-            let detail = format!("{first} and {name} are in different pools");
-            return refused(ErrorKind::CrossPool, detail);
-        }
-        if !seen.insert(name) {
-            return refused(ErrorKind::InvalidArgument, format!("{name} is named twice"));
-        }
+    if let Some(name) = rest.iter().find(|name| name.pool() != first.pool()) {
+        let detail = format!("{first} and {name} are in different pools");
+        return refused(ErrorKind::CrossPool, detail);
     }
-    Ok(())
+    match repeated(names.iter()) {
+        Some(name) => refused(ErrorKind::InvalidArgument, format!("{name} is named twice")),
+        None => Ok(()),
+    }
+}
+
+/// An item that is there more than once. Most batches are in order already, which makes sorting
+/// cheaper than hashing.
+fn repeated<T: Ord>(items: impl Iterator<Item = T>) -> Option<T> {
+    let mut items: Vec<T> = items.collect();
+    items.sort_unstable();
+    items
+        .windows(2)
+        .position(|pair| matches!(pair, [a, b] if a == b))
+        .map(|position| items.swap_remove(position))
 }
 
 /// A list with each name as a flag.
