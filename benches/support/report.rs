@@ -18,7 +18,7 @@ pub(crate) enum Unit {
     /// User and system CPU time of a call, with that of the processes that it starts.
     Cpu,
     /// CPU time of a call that the kernel answers at its door.
-    CpuOutsideKernel,
+    OwnCpu,
 }
 
 impl Unit {
@@ -26,14 +26,14 @@ impl Unit {
         match self {
             Self::Wall => "wall time",
             Self::Cpu => "CPU time",
-            Self::CpuOutsideKernel => "CPU time outside the kernel",
+            Self::OwnCpu => "CPU time outside the kernel",
         }
     }
 
     fn of(self, cost: Cost) -> Duration {
         match self {
             Self::Wall => cost.wall,
-            Self::Cpu | Self::CpuOutsideKernel => cost.cpu,
+            Self::Cpu | Self::OwnCpu => cost.cpu,
         }
     }
 }
