@@ -88,8 +88,9 @@ impl RunDir {
         for entry in fs::read_dir(&runs)? {
             let path = entry?.path();
             if path.is_dir() && Lock::try_exclusive(&path.join("lock"))?.is_some() {
-                fs::remove_dir_all(&path)
-                    .with_context(|| format!("cannot remove {}", path.display()))?;
+                if let Err(error) = fs::remove_dir_all(&path) {
+                    eprintln!("left by an earlier run: {}: {error}", path.display());
+                }
             }
         }
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
