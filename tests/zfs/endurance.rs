@@ -2,7 +2,7 @@
 
 use crate::support::{Scratch, unique, zfs};
 use helix_zfs::zfs_core::props::{PropertySet, UserProps};
-use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind, SnapshotFilter, SnapshotName};
+use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind, SnapshotFilter, SnapshotName, Zfs};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 

@@ -52,8 +52,12 @@ fn hold_and_release() {
         zfs.hold::<Snapshot>(&[], "x").unwrap_err().kind(),
         ErrorKind::InvalidArgument
     );
+    // The kernel would let this one through and panic.
     let error = zfs.hold(&snaps, &"x".repeat(256)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooBig, "{error}");
+    let longest = "x".repeat(255);
+    snaps[1].hold(&longest).unwrap();
+    snaps[1].release(&longest).unwrap();
 
     assert!(zfs.release(&snaps, "helix").unwrap().is_complete());
     assert_eq!(tags(&snaps[0]), ["another"]);

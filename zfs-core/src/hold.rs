@@ -255,14 +255,18 @@ impl Snapshot {
     }
 }
 
+/// The longest tag, in bytes.
+const MAX_TAG_LEN: usize = 255;
+
 fn check_tag(operation: Operation, tag: &str) -> Result<CString> {
+    let refused = |kind, detail| Err(Error::refused(operation, tag, kind, detail));
     if tag.is_empty() {
-        return Err(Error::refused(
-            operation,
-            tag,
-            ErrorKind::InvalidArgument,
-            "the tag is empty",
-        ));
+        return refused(ErrorKind::InvalidArgument, "the tag is empty");
+    }
+    // The kernel's own check lets a tag of 256 bytes through, and the machine panics when the
+    // transaction group is written.
+    if tag.len() > MAX_TAG_LEN {
+        return refused(ErrorKind::TooBig, "a tag has at most 255 bytes");
     }
     c_string(operation, "the tag", tag)
 }
