@@ -251,6 +251,9 @@ impl Dataset {
     /// Promotes a clone: it takes over its origin and all older snapshots, and the filesystem it
     /// was cloned from becomes its clone.
     ///
+    /// A clone of an encryption root becomes the encryption root in its stead. The wrapping key is
+    /// the same, but has to be [loaded](Self::load_key) again before either can be mounted.
+    ///
     /// # Errors
     ///
     /// `WrongKind` when it is no clone; `AlreadyExists` when a snapshot that would move has the
