@@ -4,9 +4,6 @@ use zfs_core::{CreateOptions, Dataset, DatasetName, ErrorKind, Result};
 
 use crate::Headroom;
 
-/// The user property that marks a tenant's filesystem and names the tenant.
-const TENANT: &str = "helix:tenant";
-
 /// What a tenant's filesystem shall be like.
 #[derive(Debug)]
 pub struct TenantSpec {
@@ -60,7 +57,7 @@ impl TenantSpec {
         let dataset = parent.child(&self.name)?;
         let options = CreateOptions::filesystem()
             .properties(&self.props)
-            .user(TENANT, &self.name)?
+            .user(Tenant::PROPERTY, &self.name)?
             .encryption(self.encryption);
         dataset.create(&options)?;
         Ok(Tenant { dataset })
@@ -89,8 +86,13 @@ impl From<Dataset> for Tenant {
 }
 
 impl Tenant {
+    /// The user property that marks a tenant's filesystem and names the tenant.
+    ///
+    /// Like all that was set on a dataset itself, a clone does not have it.
+    pub const PROPERTY: &'static str = "helix:tenant";
+
     /// The tenants immediately below `parent`, by name: the filesystems that
-    /// [`TenantSpec::create`] made there, whatever they are called now.
+    /// [`TenantSpec::create`] marked, and others that have [`PROPERTY`](Self::PROPERTY) set on them.
     ///
     /// # Errors
     ///
@@ -105,7 +107,10 @@ impl Tenant {
             .into_iter()
             // What lies below a tenant, or below a parent that has the mark, only inherits it.
             .filter(|(_, props)| {
-                matches!(props.source(TENANT), Some(Source::Local | Source::Received))
+                matches!(
+                    props.source(Self::PROPERTY),
+                    Some(Source::Local | Source::Received)
+                )
             })
             .map(|(entry, _)| parent.zfs().dataset(entry.name.as_str()).map(Self::from))
             .collect()

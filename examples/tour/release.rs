@@ -1,0 +1,213 @@
+//! A release that goes wrong: the guard rail before it, what it destroys, and the way back.
+
+use std::fs;
+use std::path::Path;
+
+use helix_zfs::zfs_core::props::{Mountpoint, PropertySet, ReadOnly};
+use helix_zfs::zfs_core::{ErrorKind, Zfs};
+use helix_zfs::{Change, GuardRail, NewerSnapshots};
+
+use crate::files::{Contents, Mounted, random, write};
+use crate::stage::Stage;
+use crate::story::{Bytes, Result, Story};
+use crate::tenants::Fleet;
+
+const NAME: &str = "deploy-42";
+const GIT_SHA: &str = "4be1f2c09a7d";
+const HELM_REVISION: u64 = 17;
+
+pub(crate) struct Release {
+    guard_rail: GuardRail,
+}
+
+impl Release {
+    pub(crate) fn protect(story: &mut Story, stage: &Stage, fleet: &Fleet) -> Result<Self> {
+        story.step("A guard rail over all of them", |story| {
+            let zfs = stage.pool.zfs();
+            let change = Change::new()
+                .git_sha(GIT_SHA)
+                .helm_revision(HELM_REVISION)
+                .reason("orders: schema 9");
+            let guard_rail = GuardRail::take(zfs, &fleet.members(), NAME, &change)?;
+            for snapshot in guard_rail.snapshots() {
+                let props = snapshot.properties()?;
+                let tags = (
+                    props.create_txg(),
+                    props.user("helix:git_sha"),
+                    props.user("helix:helm_revision"),
+                );
+                let expected = (guard_rail.txg(), Some(GIT_SHA), Some("17"));
+                let what = format!(
+                    "{}: txg {}, git {GIT_SHA}, helm {HELM_REVISION}",
+                    snapshot.name(),
+                    tags.0
+                );
+                story.same(what, tags, expected)?;
+            }
+            let found = GuardRail::find(&stage.tenants, NAME)?;
+            story.same(
+                "all it takes to find it again is in ZFS",
+                found.map(|found| (found.snapshots().len(), found.change().clone())),
+                Some((3, change)),
+            )?;
+            let figures = format!("3 snapshots in txg {}", guard_rail.txg());
+            Ok((Self { guard_rail }, figures))
+        })
+    }
+
+    pub(crate) fn hold_while_it_runs(&self, story: &mut Story, zfs: &Zfs) -> Result {
+        story.step("Held while the release runs", |story| {
+            let snapshots = self.guard_rail.snapshots();
+            let guard = zfs.hold_until_drop(snapshots, "helix-release")?;
+            story.say("The holds end with this process, however it ends.");
+            for snapshot in snapshots {
+                let holds = snapshot.holds()?;
+                let tags: Vec<_> = holds.iter().map(|hold| hold.tag.as_c_str()).collect();
+                story.same(
+                    format_args!("{} is held", snapshot.name()),
+                    tags,
+                    vec![c"helix-release"],
+                )?;
+            }
+            story.refused(
+                "a cleanup job that would destroy them",
+                zfs.destroy_snapshots(snapshots),
+                ErrorKind::Held,
+            )?;
+            guard.release()?;
+            let mut left = 0;
+            for snapshot in snapshots {
+                left += snapshot.holds()?.len();
+            }
+            story.same("the release is over, and nothing is held any more", left, 0)?;
+            Ok(((), String::from("3 holds placed and released")))
+        })
+    }
+
+    pub(crate) fn migrate_and_roll_back(
+        &self,
+        story: &mut Story,
+        stage: &Stage,
+        fleet: &Fleet,
+    ) -> Result {
+        story.step("A migration that destroys data", |story| {
+            let mut written = 0;
+            for member in fleet.members() {
+                migrate(member.mounted.path())?;
+                stage.sync()?;
+                let contents = member.contents()?;
+                story.check(
+                    contents.checksum != member.checksum,
+                    format_args!(
+                        "{}: {} files, SHA-256 {}: not what it was",
+                        member.name, contents.files, contents.checksum
+                    ),
+                )?;
+                let snapshot = member.tenant.dataset().name().snapshot(NAME)?;
+                written += member.tenant.dataset().written_since(&snapshot)?.used;
+            }
+            story.check(
+                written > 0,
+                format_args!("the kernel counts {} of damage", Bytes(written)),
+            )?;
+            Ok(((), format!("{} overwritten", Bytes(written))))
+        })?;
+
+        story.step("The rollback", |story| {
+            story.say("Each dataset goes back on its own: the rollback tells how each ended.");
+            for rollback in self.guard_rail.roll_back(NewerSnapshots::Keep) {
+                rollback.result?;
+            }
+            let mut bytes = 0;
+            for member in fleet.members() {
+                let contents = member.contents()?;
+                story.same(
+                    format_args!(
+                        "{}: SHA-256 {}: the same bytes",
+                        member.name, contents.checksum
+                    ),
+                    contents.checksum,
+                    member.checksum,
+                )?;
+                bytes += contents.bytes;
+            }
+            Ok(((), format!("{} as before, in 3 datasets", Bytes(bytes))))
+        })
+    }
+
+    pub(crate) fn load_test(&self, story: &mut Story, stage: &Stage, fleet: &Fleet) -> Result {
+        story.step("A load test on a clone", |story| {
+            let origin = fleet.acme.tenant.dataset().snapshot(NAME)?;
+            let target = stage.pool.root().child("load-test")?;
+            let props = PropertySet::new()
+                .set(ReadOnly(true))
+                .set(Mountpoint::new("legacy")?);
+            let clone = origin.clone_to(target.name(), &props)?;
+            story.same(
+                format_args!("{} is a clone of {}", clone.name(), origin.name()),
+                clone.stat()?.origin.as_ref(),
+                Some(origin.name()),
+            )?;
+            let mut mounted = Mounted::new(clone.name(), stage.folder("load-test")?)?;
+            let contents = Contents::read(mounted.path())?;
+            story.same(
+                format_args!("it reads as acme did: SHA-256 {}", contents.checksum),
+                contents.checksum,
+                fleet.acme.checksum,
+            )?;
+            let refused = write(&mounted.path().join("orders.db"), b"oops");
+            story.same(
+                "it cannot be written to",
+                refused.map_err(|error| error.kind()),
+                Err(std::io::ErrorKind::ReadOnlyFilesystem),
+            )?;
+            let used = clone.properties()?.used();
+            story.check(
+                used < contents.bytes / 4,
+                format_args!("{} of data take {}", Bytes(contents.bytes), Bytes(used)),
+            )?;
+            story.refused(
+                "destroying its origin",
+                origin.destroy(),
+                ErrorKind::HasClones,
+            )?;
+            mounted.unmount()?;
+            clone.destroy()?;
+            story.same(
+                "the clone is gone",
+                (clone.exists()?, origin.stat()?.clones),
+                (false, 0),
+            )?;
+            Ok((
+                (),
+                format!("{} cloned into {}", Bytes(contents.bytes), Bytes(used)),
+            ))
+        })
+    }
+
+    pub(crate) fn retire(&self, story: &mut Story, stage: &Stage) -> Result {
+        story.step("The guard rail retired", |story| {
+            let found = GuardRail::find(&stage.tenants, NAME)?
+                .ok_or("the guard rail is not to be found")?;
+            story.same(
+                "its snapshots have outlived all this",
+                (found.txg(), found.snapshots().len()),
+                (self.guard_rail.txg(), 3),
+            )?;
+            found.remove()?;
+            story.check(
+                GuardRail::list(&stage.tenants)?.is_empty(),
+                "now no dataset has a guard rail",
+            )?;
+            Ok(((), String::from("3 snapshots destroyed")))
+        })
+    }
+}
+
+/// Overwrites the orders, loses the ledger and leaves something of its own.
+fn migrate(folder: &Path) -> Result {
+    write(&folder.join("orders.db"), &random(256 << 10)?)?;
+    fs::remove_dir_all(folder.join("ledger"))?;
+    write(&folder.join("schema-9.sql"), b"drop table ledger;\n")?;
+    Ok(())
+}
