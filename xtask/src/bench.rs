@@ -19,6 +19,11 @@ use crate::{host, native, progress, setup};
 
 /// Where a benchmark writes its table as JSON.
 const JSON: &str = "HELIX_ZFS_BENCH_JSON";
+/// How long a benchmark measures, in rounds of its longest part.
+const ROUNDS: &str = "HELIX_ZFS_BENCH_ROUNDS";
+
+/// Compiles the C code that the benchmarks compare with.
+const FEATURE: &str = "bench-baseline";
 
 #[derive(Debug)]
 struct Options {
@@ -54,7 +59,16 @@ pub(crate) fn run(arguments: lexopt::Parser) -> Result<ExitCode> {
     let mut table = Vec::new();
     for name in &names {
         let program = cargo::build_one(
-            &["bench", "-p", cargo::PACKAGE, "--bench", name, "--no-run"],
+            &[
+                "bench",
+                "-p",
+                cargo::PACKAGE,
+                "--features",
+                FEATURE,
+                "--bench",
+                name,
+                "--no-run",
+            ],
             name,
         )?;
         let run = RunDir::new()?;
@@ -82,6 +96,9 @@ pub(crate) fn run(arguments: lexopt::Parser) -> Result<ExitCode> {
 fn run_in_guest(guest: &Guest, name: &str, program: PathBuf, out: &Path) -> Result<()> {
     let mut job = Job::new(vec![program.into(), OsString::from("--bench")]);
     job.env(JSON, format!("/out/{name}.json"));
+    if let Some(rounds) = std::env::var_os(ROUNDS) {
+        job.env(ROUNDS, rounds);
+    }
     job.disks = vec![4 << 30];
     job.out = Some(out.to_owned());
     eprintln!("benchmark {name} in guest {} ...", guest.version().name());
