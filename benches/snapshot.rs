@@ -19,6 +19,7 @@ mod support;
 use std::ffi::CString;
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
 use helix_zfs::zfs_core::props::UserProps;
 use helix_zfs::zfs_core::{Dataset, Snapshot, Zfs};
@@ -26,10 +27,11 @@ use helix_zfs::zfs_core::{Dataset, Snapshot, Zfs};
 use support::baseline::{Baseline, Names, answer_snapshots};
 use support::clock::ClockCheck;
 use support::pool::{BenchPool, run};
-use support::{Pair, Repeat, Report, Result, Side, TURNS, Unit, compare};
+use support::{Pair, Report, Result, Rounds, Side, TURNS, Unit, compare};
 
-/// Rounds of the comparison that needs most of them.
+/// Rounds of the comparison that needs most of them, and the time after which it has enough.
 const ROUNDS: usize = 120;
+const ENOUGH: Duration = Duration::from_secs(30);
 const BATCH: usize = 100;
 const IN_C: &str = "libzfs_core in C";
 const COMMAND: &str = "zfs command";
@@ -54,7 +56,7 @@ fn main() -> ExitCode {
 
 fn measure() -> Result<()> {
     let zfs = Zfs::open()?;
-    let rounds = support::rounds(ROUNDS)?;
+    let rounds = Rounds::new(ROUNDS, ENOUGH)?;
     let pool = BenchPool::new()?;
     let datasets = pool.filesystems(&zfs, BATCH)?;
     let one = Subjects::new(&zfs, datasets.get(..1).unwrap_or_default())?;
@@ -69,17 +71,17 @@ fn measure() -> Result<()> {
     let pairs = one.against_c(rounds)?;
     report.add(name, IN_C, Unit::Wall, goal::TIME_OF_C, &pairs);
     report.add(name, IN_C, Unit::Cpu, None, &pairs);
-    let pairs = one.against_command(rounds.div_ceil(8))?;
+    let pairs = one.against_command(rounds.fewer(8))?;
     report.add(name, COMMAND, Unit::Wall, goal::TIME_OF_COMMAND, &pairs);
     report.add(name, COMMAND, Unit::Cpu, goal::CPU_OF_COMMAND, &pairs);
 
     let name = "100 snapshots";
     let pairs = all.outside_kernel(rounds, 10)?;
     report.add(name, IN_C, Unit::OwnCpu, goal::OWN_CPU_OF_C, &pairs);
-    let pairs = all.against_c(rounds.div_ceil(8))?;
+    let pairs = all.against_c(rounds.fewer(8))?;
     report.add(name, IN_C, Unit::Wall, goal::TIME_OF_C, &pairs);
     report.add(name, IN_C, Unit::Cpu, None, &pairs);
-    let pairs = all.against_command(rounds.div_ceil(24))?;
+    let pairs = all.against_command(rounds.fewer(24))?;
     report.add(name, COMMAND, Unit::Wall, None, &pairs);
     report.add(name, COMMAND, Unit::Cpu, None, &pairs);
 
@@ -135,7 +137,8 @@ impl<'a> Subjects<'a> {
 
     fn compare_with_c(
         &self,
-        repeat: Repeat,
+        rounds: Rounds,
+        calls: u32,
         between: impl Fn() -> Result<()>,
     ) -> Result<Vec<Pair>> {
         let baseline = Baseline::new()?;
@@ -144,14 +147,14 @@ impl<'a> Subjects<'a> {
             inputs: strings.each_ref().map(|strings| Names::new(strings)),
             call: |names: &Names<'_>| Ok(baseline.snapshot(names)?),
         };
-        compare(repeat, &self.side(), &theirs, between)
+        compare(rounds, calls, &self.side(), &theirs, between)
     }
 
-    fn against_c(&self, rounds: usize) -> Result<Vec<Pair>> {
-        self.compare_with_c(Repeat { rounds, calls: 1 }, || self.destroy())
+    fn against_c(&self, rounds: Rounds) -> Result<Vec<Pair>> {
+        self.compare_with_c(rounds, 1, || self.destroy())
     }
 
-    fn against_command(&self, rounds: usize) -> Result<Vec<Pair>> {
+    fn against_command(&self, rounds: Rounds) -> Result<Vec<Pair>> {
         let arguments = |snapshots: &Vec<Snapshot>| {
             let names = snapshots.iter().map(|s| s.name().to_string());
             let command = std::iter::once(String::from("snapshot"));
@@ -161,15 +164,14 @@ impl<'a> Subjects<'a> {
             inputs: self.theirs.each_ref().map(arguments),
             call: |arguments: &Vec<String>| run("zfs", arguments),
         };
-        let repeat = Repeat { rounds, calls: 1 };
-        compare(repeat, &self.side(), &theirs, || self.destroy())
+        compare(rounds, 1, &self.side(), &theirs, || self.destroy())
     }
 
     /// Both sides without the kernel's work.
-    fn outside_kernel(&self, rounds: usize, calls: u32) -> Result<Vec<Pair>> {
+    fn outside_kernel(&self, rounds: Rounds, calls: u32) -> Result<Vec<Pair>> {
         let measure = || {
             answer_snapshots()?;
-            self.compare_with_c(Repeat { rounds, calls }, || Ok(()))
+            self.compare_with_c(rounds, calls, || Ok(()))
         };
         let pairs = thread::scope(|scope| match scope.spawn(measure).join() {
             Ok(pairs) => pairs,

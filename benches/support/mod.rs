@@ -65,34 +65,67 @@ impl<I, F: Fn(&I) -> Result<()>> Side<I, F> {
     }
 }
 
-/// How a comparison is repeated.
+/// How long to go on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Repeat {
+pub(crate) struct Rounds {
     /// Rounds that count; one more before them warms up.
-    pub(crate) rounds: usize,
-    /// Calls in one turn.
-    pub(crate) calls: u32,
+    most: usize,
+    /// After this time a comparison ends early, so that a slow machine gives a result as well.
+    enough: Duration,
 }
 
-/// Measures two sides. `between` is called after each round, untimed.
+impl Rounds {
+    const FEWEST: usize = 5;
+
+    /// `most` rounds, or what fits into `enough` time; `HELIX_ZFS_BENCH_ROUNDS` stands in for both.
+    pub(crate) fn new(most: usize, enough: Duration) -> Result<Self> {
+        const VARIABLE: &str = "HELIX_ZFS_BENCH_ROUNDS";
+        match std::env::var(VARIABLE) {
+            Err(_) => Ok(Self { most, enough }),
+            Ok(text) => match text.parse() {
+                Ok(most) if most > 0 => Ok(Self {
+                    most,
+                    enough: Duration::MAX,
+                }),
+                _ => Err(format!("{VARIABLE} is a number of rounds, and not {text:?}").into()),
+            },
+        }
+    }
+
+    /// For calls that take `times` as long.
+    pub(crate) fn fewer(self, times: usize) -> Self {
+        Self {
+            most: self.most.div_ceil(times),
+            ..self
+        }
+    }
+}
+
+/// Measures two sides, each with `calls` calls in a turn. `between` is called after each round,
+/// untimed.
 pub(crate) fn compare<S, B>(
-    repeat: Repeat,
+    rounds: Rounds,
+    calls: u32,
     subject: &Side<S, impl Fn(&S) -> Result<()>>,
     baseline: &Side<B, impl Fn(&B) -> Result<()>>,
     between: impl Fn() -> Result<()>,
 ) -> Result<Vec<Pair>> {
-    let mut pairs = Vec::with_capacity(repeat.rounds);
-    for round in 0..=repeat.rounds {
+    let start = Instant::now();
+    let mut pairs = Vec::with_capacity(rounds.most);
+    for round in 0..=rounds.most {
         let pair = if round % 2 == 0 {
-            let (subject, baseline) = in_turn(subject, baseline, repeat.calls)?;
+            let (subject, baseline) = in_turn(subject, baseline, calls)?;
             Pair { subject, baseline }
         } else {
-            let (baseline, subject) = in_turn(baseline, subject, repeat.calls)?;
+            let (baseline, subject) = in_turn(baseline, subject, calls)?;
             Pair { subject, baseline }
         };
         between()?;
         if round > 0 {
             pairs.push(pair);
+        }
+        if pairs.len() >= Rounds::FEWEST && start.elapsed() > rounds.enough {
+            break;
         }
     }
     Ok(pairs)
@@ -109,16 +142,4 @@ fn in_turn<A, B>(
     let b_second = b.cost(&b.inputs[1], calls)?;
     let a_second = a.cost(&a.inputs[1], calls)?;
     Ok((a_first.mean(a_second), b_first.mean(b_second)))
-}
-
-/// The number of rounds of the comparison that has most of them: `HELIX_ZFS_BENCH_ROUNDS`, or `default`.
-pub(crate) fn rounds(default: usize) -> Result<usize> {
-    const VARIABLE: &str = "HELIX_ZFS_BENCH_ROUNDS";
-    match std::env::var(VARIABLE) {
-        Err(_) => Ok(default),
-        Ok(text) => match text.parse() {
-            Ok(rounds) if rounds > 0 => Ok(rounds),
-            _ => Err(format!("{VARIABLE} is a number of rounds, and not {text:?}").into()),
-        },
-    }
 }

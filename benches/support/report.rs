@@ -175,6 +175,11 @@ impl Report {
         goal: Option<f64>,
         pairs: &[Pair],
     ) {
+        eprintln!(
+            "{name}, {baseline}, {}: {} rounds",
+            unit.name(),
+            pairs.len()
+        );
         let costs = || {
             pairs.iter().map(|pair| {
                 let seconds = |cost| unit.of(cost).as_secs_f64();
