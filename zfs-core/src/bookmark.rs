@@ -1,11 +1,9 @@
+use crate::batch::{build_list, check_batch, finish_atomic};
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Operation, Result, describe_batch};
-use crate::ffi::nvlist::NvList;
 use crate::name::{BookmarkName, SnapshotName};
 use crate::nv::NvMap;
-use crate::snapshot::finish_atomic;
 use crate::zfs::Zfs;
-use std::collections::HashSet;
 use std::ffi::CStr;
 use std::fmt;
 use zfs_core_sys::ioctl::ZFS_IOC_GET_BOOKMARK_PROPS;
@@ -161,7 +159,7 @@ impl Zfs {
     pub fn create_bookmarks(&self, bookmarks: &[NewBookmark]) -> Result<()> {
         const OPERATION: Operation = Operation::CreateBookmarks;
         let names: Vec<&BookmarkName> = bookmarks.iter().map(|new| &new.name).collect();
-        check_batch(OPERATION, &names)?;
+        check_batch(OPERATION, &names, |name| name.pool())?;
         if let Some(stray) = bookmarks
             .iter()
             .find(|new| new.name.pool() != new.source.pool())
@@ -173,15 +171,8 @@ impl Zfs {
                 format!("the source of {} is in another pool", stray.name),
             ));
         }
-        let build = || {
-            let mut list = NvList::new()?;
-            for new in bookmarks {
-                list.add_str(new.name.as_c_str(), new.source.as_c_str())?;
-            }
-            Ok(list)
-        };
-        let list = build().map_err(|error: crate::NvError| {
-            Error::protocol(OPERATION, describe_batch(&names), error)
+        let list = build_list(OPERATION, &names, bookmarks, |list, new| {
+            list.add_str(new.name.as_c_str(), new.source.as_c_str())
         })?;
         finish_atomic(OPERATION, &names, self.lzc().bookmark(&list))
     }
@@ -206,44 +197,12 @@ impl Zfs {
         if names.is_empty() {
             return Ok(());
         }
-        check_batch(OPERATION, &names)?;
-        let build = || {
-            let mut list = NvList::new()?;
-            for name in &names {
-                list.add_flag(name.as_c_str())?;
-            }
-            Ok(list)
-        };
-        let list = build().map_err(|error: crate::NvError| {
-            Error::protocol(OPERATION, describe_batch(&names), error)
+        check_batch(OPERATION, &names, |name| name.pool())?;
+        let list = build_list(OPERATION, &names, &names, |list, name| {
+            list.add_flag(name.as_c_str())
         })?;
         finish_atomic(OPERATION, &names, self.lzc().destroy_bookmarks(&list))
     }
-}
-
-fn check_batch(operation: Operation, names: &[&BookmarkName]) -> Result<()> {
-    let refused = |kind, detail| {
-        Err(Error::refused(
-            operation,
-            describe_batch(names),
-            kind,
-            detail,
-        ))
-    };
-    let Some(first) = names.first() else {
-        return refused(ErrorKind::InvalidArgument, String::from("nothing to do"));
-    };
-    let mut seen = HashSet::with_capacity(names.len());
-    for name in names {
-        if name.pool() != first.pool() {
-            let detail = format!("{first} and {name} are in different pools");
-            return refused(ErrorKind::CrossPool, detail);
-        }
-        if !seen.insert(name) {
-            return refused(ErrorKind::InvalidArgument, format!("{name} is named twice"));
-        }
-    }
-    Ok(())
 }
 
 impl Dataset {

@@ -1,10 +1,11 @@
 //! Holds: what keeps a snapshot from being destroyed.
 
-use crate::error::{Error, ErrorKind, Operation, Outcome, Result, describe_batch};
+use crate::batch::{build_list, check_batch, finish_partial, names};
+use crate::error::{Error, ErrorKind, Operation, Outcome, Result, c_string, describe_batch};
 use crate::ffi::device::Device;
 use crate::ffi::nvlist::NvList;
 use crate::name::SnapshotName;
-use crate::snapshot::{Snapshot, c_string, check_batch, names, read_failures};
+use crate::snapshot::Snapshot;
 use crate::zfs::Zfs;
 use std::ffi::CString;
 use std::time::{Duration, SystemTime};
@@ -121,27 +122,13 @@ impl Zfs {
         cleanup: Option<&Device>,
     ) -> Result<Outcome> {
         const OPERATION: Operation = Operation::Hold;
-        check_batch(OPERATION, names)?;
+        check_batch(OPERATION, names, |name| name.pool())?;
         let tag = check_tag(OPERATION, tag)?;
-        let build = || {
-            let mut list = NvList::new()?;
-            for name in names {
-                list.add_str(name.as_c_str(), &tag)?;
-            }
-            Ok(list)
-        };
-        let list = build().map_err(|error: crate::NvError| {
-            Error::protocol(OPERATION, describe_batch(names), error)
+        let list = build_list(OPERATION, names, names, |list, name| {
+            list.add_str(name.as_c_str(), &tag)
         })?;
         let batch = self.lzc().hold(&list, cleanup.map_or(-1, Device::number));
-        let failures = read_failures(OPERATION, batch.failures)?;
-        match batch.status {
-            Ok(()) => Ok(Outcome::new(OPERATION, names.len(), failures)),
-            // With nothing but missing snapshots some versions fail the whole call.
-            Err(errno) => {
-                Err(Error::new(OPERATION, describe_batch(names), errno).with_failures(failures))
-            }
-        }
+        finish_partial(OPERATION, names, batch)
     }
 
     /// Releases the holds with the tag `tag` of snapshots of one pool.
@@ -164,28 +151,16 @@ impl Zfs {
     pub fn release<S: AsRef<SnapshotName>>(&self, snapshots: &[S], tag: &str) -> Result<Outcome> {
         const OPERATION: Operation = Operation::Release;
         let names = names(snapshots);
-        check_batch(OPERATION, &names)?;
+        check_batch(OPERATION, &names, |name| name.pool())?;
         let tag = check_tag(OPERATION, tag)?;
-        let build = || {
-            let mut tags = NvList::new()?;
-            tags.add_flag(&tag)?;
-            let mut list = NvList::new()?;
-            for name in &names {
-                list.add_list(name.as_c_str(), &tags)?;
-            }
-            Ok(list)
-        };
-        let list = build().map_err(|error: crate::NvError| {
-            Error::protocol(OPERATION, describe_batch(&names), error)
+        let tags = NvList::new()
+            .and_then(|mut tags| tags.add_flag(&tag).map(|()| tags))
+            .map_err(|error| Error::protocol(OPERATION, describe_batch(&names), error))?;
+        let list = build_list(OPERATION, &names, &names, |list, name| {
+            list.add_list(name.as_c_str(), &tags)
         })?;
         let batch = self.lzc().release(&list);
-        let failures = read_failures(OPERATION, batch.failures)?;
-        match batch.status {
-            Ok(()) => Ok(Outcome::new(OPERATION, names.len(), failures)),
-            Err(errno) => {
-                Err(Error::new(OPERATION, describe_batch(&names), errno).with_failures(failures))
-            }
-        }
+        finish_partial(OPERATION, &names, batch)
     }
 }
 

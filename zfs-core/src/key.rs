@@ -288,7 +288,7 @@ impl Encryption {
 
     pub(crate) fn add_to(&self, props: &mut NvMap) -> Result<()> {
         props.insert(c"encryption", self.cipher.index());
-        let location = crate::snapshot::c_string(
+        let location = crate::error::c_string(
             Operation::CreateDataset,
             "the key's location",
             &self.location,

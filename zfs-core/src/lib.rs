@@ -1,5 +1,6 @@
 //! A safe, typed interface to OpenZFS.
 
+mod batch;
 mod bookmark;
 mod capabilities;
 mod create;

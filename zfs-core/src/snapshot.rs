@@ -1,14 +1,13 @@
+use crate::batch::{build_list, check_batch, finish_atomic, names, repeated};
 use crate::bookmark::{Bookmark, NewBookmark};
 use crate::dataset::Dataset;
-use crate::error::{Error, ErrorKind, FailureList, Operation, Result, describe_batch};
-use crate::ffi::lzc::Batch;
+use crate::error::{Error, ErrorKind, Operation, Result, describe_batch};
 use crate::ffi::nvlist::NvList;
 use crate::list::SnapshotEntry;
 use crate::name::{DatasetName, SnapshotName};
 use crate::nv::{NvMap, Value};
 use crate::props::{PropertySet, UserProps};
 use crate::zfs::Zfs;
-use std::ffi::CString;
 use std::fmt;
 use zfs_core_sys::ioctl::{ZFS_IOC_RENAME, ZFS_IOC_SPACE_SNAPS};
 
@@ -108,7 +107,7 @@ impl Zfs {
     ) -> Result<()> {
         const OPERATION: Operation = Operation::CreateSnapshots;
         let names = names(snapshots);
-        check_batch(OPERATION, &names)?;
+        check_batch(OPERATION, &names, |name| name.pool())?;
         if let Some(dataset) = repeated(names.iter().map(|name| name.dataset_str())) {
             return Err(Error::refused(
                 OPERATION,
@@ -117,7 +116,9 @@ impl Zfs {
                 format!("two snapshots of {dataset}"),
             ));
         }
-        let list = flags(OPERATION, &names)?;
+        let list = build_list(OPERATION, &names, &names, |list, name| {
+            list.add_flag(name.as_c_str())
+        })?;
         let props = match props.is_empty() {
             true => None,
             false => Some(
@@ -176,8 +177,10 @@ impl Zfs {
         if names.is_empty() {
             return Ok(());
         }
-        check_batch(OPERATION, &names)?;
-        let list = flags(OPERATION, &names)?;
+        check_batch(OPERATION, &names, |name| name.pool())?;
+        let list = build_list(OPERATION, &names, &names, |list, name| {
+            list.add_flag(name.as_c_str())
+        })?;
         let batch = self.lzc().destroy_snaps(&list, defer);
         finish_atomic(OPERATION, &names, batch).map_err(|error| self.tell_held(error))
     }
@@ -433,90 +436,4 @@ impl Snapshot {
             uncompressed: figure("uncompressed")?,
         })
     }
-}
-
-pub(crate) fn names<S: AsRef<SnapshotName>>(snapshots: &[S]) -> Vec<&SnapshotName> {
-    snapshots.iter().map(AsRef::as_ref).collect()
-}
-
-/// What the kernel takes for granted of a batch: something in it, nothing twice, one pool.
-pub(crate) fn check_batch(operation: Operation, names: &[&SnapshotName]) -> Result<()> {
-    let refused = |kind, detail| {
-        Err(Error::refused(
-            operation,
-            describe_batch(names),
-            kind,
-            detail,
-        ))
-    };
-    let [first, rest @ ..] = names else {
-        return refused(ErrorKind::InvalidArgument, String::from("nothing to do"));
-    };
-    if let Some(name) = rest.iter().find(|name| name.pool() != first.pool()) {
-        let detail = format!("{first} and {name} are in different pools");
-        return refused(ErrorKind::CrossPool, detail);
-    }
-    match repeated(names.iter()) {
-        Some(name) => refused(ErrorKind::InvalidArgument, format!("{name} is named twice")),
-        None => Ok(()),
-    }
-}
-
-/// An item that is there more than once. Most batches are in order already, which makes sorting
-/// cheaper than hashing.
-fn repeated<T: Ord>(items: impl Iterator<Item = T>) -> Option<T> {
-    let mut items: Vec<T> = items.collect();
-    items.sort_unstable();
-    items
-        .windows(2)
-        .position(|pair| matches!(pair, [a, b] if a == b))
-        .map(|position| items.swap_remove(position))
-}
-
-/// A list with each name as a flag.
-fn flags(operation: Operation, names: &[&SnapshotName]) -> Result<NvList> {
-    let build = || {
-        let mut list = NvList::new()?;
-        for name in names {
-            list.add_flag(name.as_c_str())?;
-        }
-        Ok(list)
-    };
-    build()
-        .map_err(|error: crate::NvError| Error::protocol(operation, describe_batch(names), error))
-}
-
-/// The error of a batch that is done as a whole or not at all.
-pub(crate) fn finish_atomic<N: fmt::Display>(
-    operation: Operation,
-    names: &[N],
-    batch: Batch,
-) -> Result<()> {
-    match batch.status {
-        Ok(()) => Ok(()),
-        Err(errno) => Err(Error::new(operation, describe_batch(names), errno)
-            .with_failures(read_failures(operation, batch.failures)?)),
-    }
-}
-
-pub(crate) fn read_failures(operation: Operation, list: Option<NvList>) -> Result<FailureList> {
-    let Some(list) = list else {
-        return Ok(FailureList::default());
-    };
-    let map = list
-        .to_map()
-        .map_err(|error| Error::protocol(operation, "", error))?;
-    Ok(FailureList::read(operation, &map))
-}
-
-/// A C string of text that has no NUL, or an error that says which text has one.
-pub(crate) fn c_string(operation: Operation, what: &str, text: &str) -> Result<CString> {
-    CString::new(text).map_err(|_| {
-        Error::refused(
-            operation,
-            text,
-            ErrorKind::InvalidArgument,
-            format!("{what} contains a NUL character"),
-        )
-    })
 }

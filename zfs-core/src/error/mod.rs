@@ -10,6 +10,7 @@ pub use operation::Operation;
 
 use crate::name::NameError;
 use crate::nv::NvMap;
+use std::ffi::CString;
 use std::fmt;
 
 /// The result of an operation on ZFS.
@@ -377,6 +378,18 @@ pub(crate) fn describe_batch<S: fmt::Display>(items: &[S]) -> String {
         [one] => one.to_string(),
         [first, rest @ ..] => format!("{first} and {} more", rest.len()),
     }
+}
+
+/// A C string of text that has no NUL, or an error that says which text has one.
+pub(crate) fn c_string(operation: Operation, what: &str, text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| {
+        Error::refused(
+            operation,
+            text,
+            ErrorKind::InvalidArgument,
+            format!("{what} contains a NUL character"),
+        )
+    })
 }
 
 #[cfg(test)]
