@@ -222,29 +222,36 @@ impl Pool {
     /// | kind | when |
     /// |---|---|
     /// | `NotFound` | no pool of that name is imported |
-    /// | as its fault | the pool cannot be opened: see [`PoolStatus::fault`] |
+    /// | `Io` | the pool cannot be opened: see [`PoolStatus::fault`] |
     ///
     /// # Privileges
     ///
-    /// None. `zpoolprops(7)`, request `ZFS_IOC_POOL_GET_PROPS`.
+    /// None. `zpoolprops(7)`, requests `ZFS_IOC_POOL_STATS` and `ZFS_IOC_POOL_GET_PROPS`.
     #[doc(alias = "ZFS_IOC_POOL_GET_PROPS")]
     #[doc(alias = "zpool_get_prop")]
     pub fn properties(&self) -> Result<PoolProperties> {
         const OPERATION: Operation = Operation::GetPoolProperties;
+        let name = self.name.as_str();
+        // Asked for the properties of a pool that it cannot open, the module dereferences a null
+        // pointer (seen in 2.1 and 2.3, whose `zpool status` brings the kernel down so).
+        if let Some(fault) = self.stats(OPERATION)?.fault {
+            return Err(Error::new(OPERATION, name, fault)
+                .with_kind(ErrorKind::Io)
+                .with_detail("the pool cannot be opened"));
+        }
         // Without an input list the request is the same in the old style of 2.1 and the new one.
         let mut request = self
             .zfs
             .request(ZFS_IOC_POOL_GET_PROPS, self.name.as_c_str())
             .answered();
-        match answer(&mut request, OPERATION, self.name.as_str()) {
-            Ok(list) => PoolProperties::read(&list)
-                .map_err(|what| Error::protocol(OPERATION, self.name.as_str(), what)),
-            // 2.1 has this number for all failures.
+        match answer(&mut request, OPERATION, name) {
+            Ok(list) => {
+                PoolProperties::read(&list).map_err(|what| Error::protocol(OPERATION, name, what))
+            }
+            // 2.1 has this number for all failures, among them that the pool is gone by now.
             Err(error) if error.errno() == Some(Errno::EFAULT) => {
-                match self.stats(OPERATION)?.fault {
-                    Some(fault) => Err(Error::new(OPERATION, self.name.as_str(), fault)),
-                    None => Err(error),
-                }
+                self.stats(OPERATION)?;
+                Err(error)
             }
             Err(error) => Err(error),
         }
@@ -256,7 +263,7 @@ impl Pool {
     ///
     /// | kind | when |
     /// |---|---|
-    /// | `NotFound` | no pool of that name is imported |
+    /// | `NotFound` | no pool of that name is imported, or it cannot be opened for lack of a device |
     /// | `ReadOnlyPool`, `PoolSuspended` | as they say |
     ///
     /// # Privileges

@@ -154,7 +154,7 @@ pub struct Vdev {
     pub state: VdevState,
     /// Why it does not.
     pub aux: VdevAux,
-    /// Its counters. `None` in a pool that could not be opened.
+    /// Its counters, if the kernel has them.
     pub stats: Option<VdevStats>,
     /// The vdevs that it is made of.
     pub children: Vec<Vdev>,
@@ -251,8 +251,8 @@ impl fmt::Display for Vdev {
             _ => {}
         }
         match self.id {
-            Some(id) => write!(f, "-{id}"),
-            None => Ok(()),
+            Some(id) if self.kind != VdevKind::Root => write!(f, "-{id}"),
+            _ => Ok(()),
         }
     }
 }
@@ -323,6 +323,7 @@ mod tests {
         );
         assert_eq!(root.walk().with_path("/d").unwrap().class, VdevClass::Log);
         assert_eq!(root.walk().with_path("/b").unwrap().class, VdevClass::Data);
+        assert_eq!(root.to_string(), "root");
         assert_eq!(root.walk().with_guid(5).unwrap().to_string(), "mirror-1");
         assert_eq!(root.walk().with_guid(6).unwrap().to_string(), "/c");
         assert_eq!(root.walk().with_guid(8), None);
