@@ -12,9 +12,9 @@ use crate::tenants::Fleet;
 
 /// Percent of the quota from which on the tenant is warned.
 const THRESHOLD: u8 = 75;
-const CHUNK: usize = 1 << 20;
+const CHUNK: u64 = 512 << 10;
 /// More chunks than the quota has room for.
-const MOST_CHUNKS: usize = 32;
+const MOST_CHUNKS: u64 = 32;
 /// Freeing what was deleted goes on in the background, over a few transaction groups.
 const MOST_SYNCS: usize = 50;
 
@@ -29,7 +29,10 @@ pub(crate) fn reach_the_quota(story: &mut Story, stage: &Stage, fleet: &Fleet) -
             if written == MOST_CHUNKS {
                 return Err("the quota never stopped the tenant".into());
             }
-            if let Err(error) = write(&folder.join(written.to_string()), &random(CHUNK)?) {
+            if let Err(error) = write(
+                &folder.join(written.to_string()),
+                &random(usize::try_from(CHUNK)?)?,
+            ) {
                 break error;
             }
             written += 1;
@@ -53,7 +56,10 @@ pub(crate) fn reach_the_quota(story: &mut Story, stage: &Stage, fleet: &Fleet) -
             return Err(format!("no warning before: {error}").into());
         };
         story.same(
-            format_args!("{} MiB later the kernel says: {error}", written - warned_at),
+            format_args!(
+                "{} later the kernel says: {error}",
+                Bytes((written - warned_at) * CHUNK)
+            ),
             error.kind(),
             ErrorKind::QuotaExceeded,
         )?;
@@ -76,7 +82,11 @@ pub(crate) fn reach_the_quota(story: &mut Story, stage: &Stage, fleet: &Fleet) -
             cedar.tenant.headroom()?.state(THRESHOLD),
             QuotaState::Ok,
         )?;
-        let figures = format!("warned after {warned_at} MiB, stopped after {written}");
+        let figures = format!(
+            "warned after {}, stopped after {}",
+            Bytes(warned_at * CHUNK),
+            Bytes(written * CHUNK)
+        );
         Ok(((), figures))
     })
 }

@@ -76,7 +76,7 @@ impl Fleet {
                     Plan {
                         name: "cedar",
                         key: WrappingKey::passphrase("a passphrase for the tour")?,
-                        quota: 8 << 20,
+                        quota: 5 << 20,
                         sync: Sync::Disabled,
                     },
                 )?,
@@ -102,9 +102,9 @@ impl Fleet {
         story.step("Their data", |story| {
             let mut total = 0;
             for (member, orders) in [
-                (&mut self.acme, 1536 << 10),
-                (&mut self.birch, 1 << 20),
-                (&mut self.cedar, 512 << 10),
+                (&mut self.acme, 1 << 20),
+                (&mut self.birch, 768 << 10),
+                (&mut self.cedar, 384 << 10),
             ] {
                 fill(member.mounted.path(), orders)?;
                 let contents = Contents::read(member.mounted.path())?;

@@ -1,10 +1,18 @@
 //! What the crates do on a real ZFS. `cargo xtask test` runs this in guests.
 
 #![allow(missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 mod capabilities;
 mod dataset;
 mod endurance;
+mod examples;
+mod helix;
 mod hold;
 mod key;
 mod pool;

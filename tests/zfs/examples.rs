@@ -1,0 +1,348 @@
+//! Every example, run as a user would run it.
+
+use crate::support::{Mounted, Scratch, TestPool, noise, run, zfs, zfs_get};
+use helix_zfs::zfs_core::SyncMode;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// How an example ended.
+struct Ended {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs an example from the folder that `cargo xtask test` puts them in.
+fn example(name: &str, arguments: &[&str]) -> Ended {
+    let folder = std::env::var_os("HELIX_ZFS_EXAMPLES")
+        .expect("HELIX_ZFS_EXAMPLES names the folder of the built examples");
+    let output = Command::new(PathBuf::from(folder).join(name))
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Ended {
+        status: output.status.code().expect("no signal"),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// Runs an example that must succeed, and returns what it printed.
+fn works(name: &str, arguments: &[&str]) -> String {
+    let ended = example(name, arguments);
+    assert_eq!(ended.status, 0, "{name} {arguments:?}: {}", ended.stderr);
+    assert_eq!(ended.stderr, "", "{name} {arguments:?}");
+    ended.stdout
+}
+
+/// Runs an example that must fail, and returns its message: one line.
+fn fails(name: &str, arguments: &[&str]) -> String {
+    let ended = example(name, arguments);
+    assert_eq!(ended.status, 1, "{name} {arguments:?}: {}", ended.stdout);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    let message = ended.stderr.strip_prefix(&format!("{name}: "));
+    message.expect("the program's name first").to_owned()
+}
+
+fn key_file(folder: &Path, name: &str, contents: &[u8]) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, contents).unwrap();
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn all_of_them_tell_what_is_missing() {
+    let dir = TempDir::new().unwrap();
+    let key = key_file(dir.path(), "raw", &[1; 32]);
+    let missing = "hz-no-such-pool/a";
+    let snapshot = format!("{missing}@s");
+    let clone = format!("{missing}/clone");
+    for (name, arguments) in [
+        ("snapshot_tagged", &[missing, "deploy-42", "4be1f2c"][..]),
+        ("tenant_create", &[missing, "acme", "64", &key]),
+        ("clone_for_test", &[&snapshot, &clone, "true"]),
+        ("keys", &["status", missing]),
+        ("keys", &["load", missing, &key]),
+        ("quota_watch", &[missing]),
+        ("list", &[missing]),
+        ("pool_status", &["hz-no-such-pool"]),
+    ] {
+        let message = fails(name, arguments);
+        assert!(message.contains("hz-no-such-pool"), "{name}: {message}");
+        assert!(message.contains("does not exist"), "{name}: {message}");
+    }
+    for name in [
+        "snapshot_tagged",
+        "tenant_create",
+        "clone_for_test",
+        "keys",
+        "quota_watch",
+        "list",
+    ] {
+        assert!(fails(name, &[]).starts_with("usage: "), "{name}");
+    }
+    assert!(fails("pool_status", &["a", "b"]).starts_with("usage: "));
+}
+
+#[test]
+fn a_tenant_and_its_guard_rail() {
+    let scratch = Scratch::new("ex-tenant");
+    let parent = scratch.name();
+    let dir = TempDir::new().unwrap();
+    let key = key_file(dir.path(), "raw", &[7; 32]);
+    let empty = fails("snapshot_tagged", &[parent, "deploy-42", "4be1f2c"]);
+    assert_eq!(empty.trim(), format!("{parent} has no tenants"));
+    for name in ["acme", "birch"] {
+        let told = works("tenant_create", &[parent, name, "64", &key]);
+        assert!(told.starts_with(&format!("{parent}/{name}\n")), "{told}");
+        for line in ["quota       64 MiB", "encryption  aes-256-gcm, raw key"] {
+            assert!(told.contains(line), "{told}");
+        }
+    }
+    let acme = format!("{parent}/acme");
+    assert_eq!(zfs_get("quota", &acme), (64 << 20).to_string());
+    assert_eq!(zfs_get("sync", &acme), "always");
+    let again = fails("tenant_create", &[parent, "acme", "64", &key]);
+    assert!(
+        again.contains(&acme) && again.contains("already exists"),
+        "{again}"
+    );
+    let short = key_file(dir.path(), "short", &[7; 31]);
+    let refused = fails("tenant_create", &[parent, "cedar", "64", &short]);
+    assert!(refused.contains("32 bytes"), "{refused}");
+
+    let told = works("snapshot_tagged", &[parent, "deploy-42", "4be1f2c", "17"]);
+    let (one, two) = (
+        format!("{acme}@deploy-42"),
+        format!("{parent}/birch@deploy-42"),
+    );
+    let txg = zfs_get("createtxg", &one);
+    assert_eq!(
+        told,
+        format!("{one}\n{two}\n2 snapshots in transaction group {txg}\n")
+    );
+    assert_eq!(zfs_get("createtxg", &two), txg);
+    assert_eq!(zfs_get("helix:git_sha", &two), "4be1f2c");
+    assert_eq!(zfs_get("helix:helm_revision", &two), "17");
+    assert_eq!(zfs_get("userrefs", &two), "1");
+
+    let told = works("list", &[parent]);
+    for name in [parent, &acme, &one, &two] {
+        assert!(
+            told.lines()
+                .any(|line| line.starts_with(&format!("{name} "))),
+            "{told}"
+        );
+    }
+    let rail =
+        format!("guard rail deploy-42: 2 snapshots in transaction group {txg}, before 4be1f2c");
+    assert_eq!(told.lines().last(), Some(rail.as_str()));
+}
+
+#[test]
+fn keys_of_all_formats() {
+    let scratch = Scratch::new("ex-keys");
+    let name = scratch.name().to_owned() + "/acme";
+    let dir = TempDir::new().unwrap();
+    let raw = key_file(dir.path(), "raw", &[7; 32]);
+    let hex = key_file(
+        dir.path(),
+        "hex",
+        format!("{}\n", "a7".repeat(32)).as_bytes(),
+    );
+    let passphrase = key_file(dir.path(), "passphrase", b"correct horse battery\n");
+    works("tenant_create", &[scratch.name(), "acme", "64", &raw]);
+
+    let told = works("keys", &["status", &name]);
+    assert_eq!(
+        told,
+        format!("{name}: aes-256-gcm, key available\n  the key is its own, kept as raw\n")
+    );
+    assert_eq!(
+        works("keys", &["status", scratch.name()]),
+        format!("{}: not encrypted\n", scratch.name())
+    );
+    // Each derivation of a passphrase takes a while in an emulated guest.
+    for (file, format) in [(&hex, "hex"), (&passphrase, "passphrase")] {
+        works(
+            "keys",
+            &["verify", &name, if format == "hex" { &raw } else { &hex }],
+        );
+        works("keys", &["change", &name, file]);
+        assert_eq!(zfs_get("keyformat", &name), format);
+    }
+    works("keys", &["unload", &name]);
+    assert_eq!(zfs_get("keystatus", &name), "unavailable");
+    // What the command takes from the same file opens it, too.
+    run(
+        "zfs",
+        &["load-key", "-L", &format!("file://{passphrase}"), &name],
+    );
+    works("keys", &["unload", &name]);
+    let other = key_file(dir.path(), "other", b"incorrect horse\n");
+    let wrong = fails("keys", &["load", &name, &other]);
+    assert!(
+        wrong.contains(&name) && wrong.contains("wrong encryption key"),
+        "{wrong}"
+    );
+    assert!(!wrong.contains("horse"), "{wrong}");
+    let garbage = key_file(dir.path(), "garbage", &[0xff; 40]);
+    let refused = fails("keys", &["load", &name, &garbage]);
+    assert_eq!(refused.trim(), format!("{garbage}: not a key"));
+    works("keys", &["load", &name, &passphrase]);
+    assert_eq!(zfs_get("keystatus", &name), "available");
+}
+
+#[test]
+fn a_load_test_on_a_clone() {
+    let scratch = Scratch::new("ex-clone");
+    let data = noise(300_000, 9);
+    let mounted = Mounted::new(&scratch);
+    mounted.write("data", &data);
+    drop(mounted);
+    let dir = TempDir::new().unwrap();
+    let copy = dir.path().join("copy");
+    let (snapshot, clone) = (
+        format!("{}@s", scratch.name()),
+        format!("{}/load", scratch.name()),
+    );
+    run("zfs", &["snapshot", &snapshot]);
+    let script = format!(
+        "set -e; mkdir {0}/mnt; mount -t zfs \"$HELIX_CLONE\" {0}/mnt; \
+         zfs get -Ho value readonly,origin \"$HELIX_CLONE\"; \
+         cp {0}/mnt/data {0}/copy; umount {0}/mnt; exit 7",
+        dir.path().display()
+    );
+    let ended = example("clone_for_test", &[&snapshot, &clone, "sh", "-c", &script]);
+    assert_eq!(
+        (ended.status, ended.stderr.as_str()),
+        (7, ""),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.contains(&format!("on\n{snapshot}\n")),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.ends_with(&format!("{clone}: removed\n")),
+        "{}",
+        ended.stdout
+    );
+    assert!(std::fs::read(copy).unwrap() == data);
+    assert!(!zfs().dataset(&clone).unwrap().exists().unwrap());
+
+    let refused = fails("clone_for_test", &[&snapshot, &clone, "/no/such/program"]);
+    assert!(refused.contains("/no/such/program"), "{refused}");
+    assert!(!zfs().dataset(&clone).unwrap().exists().unwrap());
+}
+
+#[test]
+fn quotas_are_watched() {
+    let scratch = Scratch::new("ex-quota");
+    let tenant = scratch.name().to_owned() + "/acme";
+    run("zfs", &["create", "-o", "quota=4M", &tenant]);
+    let dataset = scratch.child("acme").unwrap();
+    let mounted = Mounted::new(&dataset);
+    let sync = || {
+        zfs()
+            .pool(dataset.name().pool())
+            .unwrap()
+            .sync(SyncMode::Pending)
+            .unwrap()
+    };
+    let line = |told: &str| {
+        let line = told.lines().find(|line| line.starts_with(&tenant));
+        line.expect("the tenant's line").to_owned()
+    };
+
+    let told = works("quota_watch", &[scratch.name()]);
+    assert!(line(&told).ends_with("ok (quota)"), "{told}");
+    mounted.write("a", noise(2 << 20, 1));
+    sync();
+    works("quota_watch", &[scratch.name()]);
+    let ended = example("quota_watch", &[scratch.name(), "50"]);
+    assert_eq!(ended.status, 2, "{}", ended.stdout);
+    assert!(
+        line(&ended.stdout).ends_with("near its limit (quota)"),
+        "{}",
+        ended.stdout
+    );
+    let full = (0..16).find_map(|n| {
+        let written = std::fs::write(mounted.path(&n.to_string()), noise(1 << 20, n));
+        sync();
+        written.err()
+    });
+    assert_eq!(full.unwrap().kind(), std::io::ErrorKind::QuotaExceeded);
+    let ended = example("quota_watch", &[scratch.name()]);
+    assert_eq!(ended.status, 3, "{}", ended.stdout);
+    assert!(line(&ended.stdout).contains(" 100% "), "{}", ended.stdout);
+    assert!(
+        line(&ended.stdout).ends_with("at its limit (quota)"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn a_pools_devices() {
+    let pool = TestPool::with_layout("ex-pool", 2, &["mirror"]);
+    let told = works("pool_status", &[pool.name()]);
+    assert!(
+        told.starts_with(&format!("{}: ONLINE\n", pool.name())),
+        "{told}"
+    );
+    let mut tree = String::from("  mirror-0 ONLINE\n");
+    for n in 0..2 {
+        writeln!(tree, "    {} ONLINE", pool.file(n).display()).unwrap();
+    }
+    assert!(told.ends_with(&tree), "{told}");
+    let second = pool.file(1);
+    run(
+        "zpool",
+        &["offline", pool.name(), second.to_str().expect("UTF-8")],
+    );
+    let ended = example("pool_status", &[pool.name()]);
+    assert_eq!(ended.status, 2, "{}", ended.stdout);
+    let offline = format!("    {} OFFLINE\n", second.display());
+    assert!(ended.stdout.ends_with(&offline), "{}", ended.stdout);
+    // All pools are not all healthy then.
+    let ended = example("pool_status", &[]);
+    assert_eq!(ended.status, 2, "{}", ended.stdout);
+    assert!(
+        ended
+            .stdout
+            .contains(&format!("{}: DEGRADED\n", pool.name())),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn the_tour() {
+    let told = works("tour", &[]);
+    let verdict = told.lines().last().unwrap_or_default();
+    assert!(
+        verdict.starts_with("The tour held: 13 steps and "),
+        "{told}"
+    );
+    assert!(!run("zpool", &["list", "-H", "-o", "name"]).contains("helix-tour-"));
+    // Without loop devices, as on somebody's machine. No tool to make a pool with: it says so.
+    let folder = std::env::var_os("HELIX_ZFS_EXAMPLES").expect("checked above");
+    let folder = PathBuf::from(folder);
+    let output = Command::new(folder.join("tour"))
+        .env("HELIX_ZFS_NATIVE", "1")
+        .env("PATH", "/nowhere")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.starts_with("tour: A mirrored pool: zpool: "),
+        "{message}"
+    );
+}
