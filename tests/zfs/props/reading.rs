@@ -257,7 +257,7 @@ fn what_was_written_since() {
     let mounted = Mounted::new(&scratch);
     let snapshots: Vec<_> = (0u8..3)
         .map(|n| {
-            mounted.write(&format!("data{n}"), noise(MIB as usize, n.into()));
+            mounted.write(&format!("data{n}"), noise(1 << 20, n.into()));
             run("zpool", &["sync", Dataset::name(&scratch).pool()]);
             let snapshot = scratch.snapshot(&format!("s{n}")).unwrap();
             snapshot.create(&UserProps::new()).unwrap();

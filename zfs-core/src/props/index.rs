@@ -310,6 +310,10 @@ index! {
     }
 
     /// What a volume shows of itself to the system.
+    ///
+    /// The kernel takes the device away some time after the property is set. ZFS 2.4 crashes when
+    /// [`ReadOnly`](super::ReadOnly) is set just then; it does not when both are set together by
+    /// [`Dataset::set_all`](crate::Dataset::set_all).
     VolMode = VolMode {
         /// What the module's parameter `zvol_volmode` says.
         Default = 0 "default",
