@@ -1,5 +1,5 @@
-use zfs_core::key::{Encryption, KeyStatus, WrappingKey};
-use zfs_core::props::{PropertySet, Quota, Source, Sync};
+use zfs_core::key::{Encryption, WrappingKey};
+use zfs_core::props::{KeyStatus, PropertySet, Quota, Source, Sync};
 use zfs_core::{CreateOptions, Dataset, DatasetName, ErrorKind, Result};
 
 use crate::Headroom;

@@ -4,10 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use helix_zfs::zfs_core::DatasetName;
-use helix_zfs::zfs_core::key::{
-    Cipher, Encryption, KEY_LEN, KeyFormat, MIN_PBKDF2_ITERATIONS, WrappingKey,
-};
-use helix_zfs::zfs_core::props::Sync;
+use helix_zfs::zfs_core::key::{Encryption, KEY_LEN, MIN_PBKDF2_ITERATIONS, WrappingKey};
+use helix_zfs::zfs_core::props::{EncryptionAlgorithm, KeyFormat, Sync};
 use helix_zfs::{Tenant, TenantSpec};
 
 use crate::files::{Checksum, Contents, Mounted, random, write};
@@ -145,7 +143,8 @@ impl Member {
         } = plan;
         // The fewest iterations that ZFS accepts: the tour has to be quick in an emulated guest.
         // `Encryption::aes_256_gcm` has a better number for real passphrases.
-        let encryption = Encryption::new(Cipher::Aes256Gcm, &key, MIN_PBKDF2_ITERATIONS)?;
+        let encryption =
+            Encryption::new(EncryptionAlgorithm::Aes256Gcm, &key, MIN_PBKDF2_ITERATIONS)?;
         let tenant = TenantSpec::new(name, encryption)
             .quota(quota)
             .sync(sync)

@@ -1,8 +1,8 @@
 //! Encryption: keys made by us for the `zfs` command, and the reverse.
 
 use crate::support::{Mounted, Scratch, noise, output, run, zfs_get};
-use helix_zfs::zfs_core::key::{Cipher, Encryption, KeyStatus, MIN_PBKDF2_ITERATIONS, WrappingKey};
-use helix_zfs::zfs_core::props::{PropertySet, UserProps};
+use helix_zfs::zfs_core::key::{Encryption, MIN_PBKDF2_ITERATIONS, WrappingKey};
+use helix_zfs::zfs_core::props::{EncryptionAlgorithm, KeyStatus, PropertySet, UserProps};
 use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -13,7 +13,8 @@ const PASSPHRASE: &str = "correct horse battery staple";
 fn encrypted(parent: &Scratch, name: &str, key: &WrappingKey) -> Dataset {
     let dataset = parent.child(name).unwrap();
     // The fewest iterations: stretching is slow in an emulated guest.
-    let encryption = Encryption::new(Cipher::Aes256Gcm, key, MIN_PBKDF2_ITERATIONS).unwrap();
+    let encryption =
+        Encryption::new(EncryptionAlgorithm::Aes256Gcm, key, MIN_PBKDF2_ITERATIONS).unwrap();
     dataset
         .create(&CreateOptions::filesystem().encryption(encryption))
         .unwrap();
@@ -251,12 +252,12 @@ fn every_cipher() {
     let scratch = Scratch::new("key-cipher");
     let key = WrappingKey::raw(&[4; 32]);
     for (cipher, name) in [
-        (Cipher::Aes128Ccm, "aes-128-ccm"),
-        (Cipher::Aes192Ccm, "aes-192-ccm"),
-        (Cipher::Aes256Ccm, "aes-256-ccm"),
-        (Cipher::Aes128Gcm, "aes-128-gcm"),
-        (Cipher::Aes192Gcm, "aes-192-gcm"),
-        (Cipher::Aes256Gcm, "aes-256-gcm"),
+        (EncryptionAlgorithm::Aes128Ccm, "aes-128-ccm"),
+        (EncryptionAlgorithm::Aes192Ccm, "aes-192-ccm"),
+        (EncryptionAlgorithm::Aes256Ccm, "aes-256-ccm"),
+        (EncryptionAlgorithm::Aes128Gcm, "aes-128-gcm"),
+        (EncryptionAlgorithm::Aes192Gcm, "aes-192-gcm"),
+        (EncryptionAlgorithm::Aes256Gcm, "aes-256-gcm"),
     ] {
         let dataset = scratch.child(name).unwrap();
         let encryption = Encryption::new(cipher, &key, 0)
