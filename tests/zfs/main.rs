@@ -20,5 +20,6 @@ mod privilege;
 mod props;
 mod snapshot;
 mod support;
+mod suspended;
 mod trouble;
 mod userspace;

@@ -2,17 +2,15 @@
 
 use crate::support::{DISK_SIZE, Mounted, TENANT, TestPool, as_user, noise, output, run, zfs};
 use helix_zfs::zfs_core::pool::{
-    FailMode, PoolPropertySource, PoolPropertyValue, PoolState, ScanFunction, ScanState,
-    SuspendReason, VdevAux, VdevClass, VdevKind, VdevState,
+    FailMode, PoolPropertySource, PoolPropertyValue, PoolState, ScanFunction, ScanState, VdevAux,
+    VdevClass, VdevKind, VdevState,
 };
 use helix_zfs::zfs_core::{CreateOptions, ErrorKind, Health, Pool, PoolStatus, SyncMode, Vdev};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::Duration;
-use tempfile::TempDir;
 
 fn pool(of: &TestPool) -> Pool {
     zfs().pool(of.name()).unwrap()
@@ -408,120 +406,6 @@ fn failed_reads_are_counted() {
     let status = compared(&of);
     assert_eq!(vdev(&status, &of, 0).stats.as_ref().unwrap().read_errors, 0);
     assert!(vdev(&status, &of, 1).stats.as_ref().unwrap().read_errors > 0);
-}
-
-/// A filesystem too small for the sparse file of a disk that is in it.
-struct Thin(TempDir);
-
-impl Thin {
-    fn new() -> Self {
-        let thin = Self(TempDir::with_prefix("helix-zfs-").unwrap());
-        let dir = path(thin.0.path());
-        run("mount", &["-t", "tmpfs", "-o", "size=48m", "none", dir]);
-        File::create(thin.disk())
-            .unwrap()
-            .set_len(DISK_SIZE)
-            .unwrap();
-        thin
-    }
-
-    fn disk(&self) -> PathBuf {
-        self.0.path().join("disk")
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.0.path().join("ballast")
-    }
-
-    fn fill(&self) {
-        let mut ballast = File::create(self.ballast()).unwrap();
-        let full = std::io::copy(&mut std::io::repeat(0), &mut ballast).unwrap_err();
-        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
-    }
-}
-
-impl Drop for Thin {
-    fn drop(&mut self) {
-        let _ = output("umount", &[path(self.0.path())]);
-    }
-}
-
-/// A pool that was suspended, and comes back when dropped so that it can be destroyed.
-struct Suspended<'a> {
-    pool: &'a TestPool,
-    thin: &'a Thin,
-    writer: Child,
-}
-
-impl<'a> Suspended<'a> {
-    /// Leaves no room below the pool's disk and copies `data` into it. The copy waits until the
-    /// pool goes on, and so is done by a process of its own.
-    fn new(of: &'a TestPool, thin: &'a Thin, data: &Path, to: &Path) -> Self {
-        thin.fill();
-        let script = r#"cp "$0" "$1" && zpool sync "$2""#;
-        let mut command = Command::new("sh");
-        command.args(["-c", script, path(data), path(to), of.name()]);
-        // With `failmode=continue` it can fail, and says so.
-        let writer = command.stderr(Stdio::null()).spawn().unwrap();
-        let suspended = Self {
-            pool: of,
-            thin,
-            writer,
-        };
-        while pool(of).status().unwrap().suspended.is_none() {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        suspended
-    }
-}
-
-impl Drop for Suspended<'_> {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.thin.ballast());
-        let _ = output("zpool", &["clear", self.pool.name()]);
-        let _ = self.writer.wait();
-    }
-}
-
-#[test]
-fn a_suspended_pool_answers_and_refuses() {
-    for failmode in ["wait", "continue"] {
-        let thin = Thin::new();
-        let of = TestPool::files("suspended", 0);
-        of.create(&[path(&thin.disk())]);
-        run(
-            "zpool",
-            &["set", &format!("failmode={failmode}"), of.name()],
-        );
-        let mounted = Mounted::new(&of.root());
-        let (data, copy) = (of.dir().join("data"), mounted.path("data"));
-        std::fs::write(&data, noise(8 << 20, 6)).unwrap();
-        let suspended = Suspended::new(&of, &thin, &data, &copy);
-        let status = pool(&of).status().unwrap();
-        assert_eq!(status.suspended, Some(SuspendReason::IoError));
-        assert_eq!((status.health, status.fault), (Health::Suspended, None));
-        assert!(pool(&of).exists().unwrap());
-        if failmode == "wait" {
-            let health = run("zpool", &["list", "-Ho", "health", of.name()]);
-            assert_eq!(health.trim_end(), "SUSPENDED");
-        }
-
-        let child = of.root().child("child").unwrap();
-        let refused = child.create(&CreateOptions::filesystem()).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::PoolSuspended);
-        let refused = pool(&of).sync(SyncMode::Pending).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::PoolSuspended);
-        assert_eq!(refused.object(), of.name());
-
-        drop(suspended);
-        let status = compared(&of);
-        assert_eq!((status.health, status.suspended), (Health::Online, None));
-        child.create(&CreateOptions::filesystem()).unwrap();
-        if failmode == "wait" {
-            // The writer waited. Else it was told of an error.
-            assert!(std::fs::read(copy).unwrap() == std::fs::read(data).unwrap());
-        }
-    }
 }
 
 #[test]
