@@ -16,7 +16,6 @@
 
 mod support;
 
-use std::ffi::CString;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -27,7 +26,7 @@ use helix_zfs::zfs_core::{Dataset, Snapshot, Zfs};
 use support::baseline::{Baseline, Names, answer_snapshots};
 use support::clock::ClockCheck;
 use support::pool::{BenchPool, run};
-use support::{Pair, Report, Result, Rounds, Side, TURNS, Unit, compare};
+use support::{Pair, Report, Result, Rounds, Side, Turn, Unit, compare};
 
 /// Rounds of the comparison that needs most of them, and the time after which it has enough.
 const ROUNDS: usize = 120;
@@ -59,8 +58,12 @@ fn measure() -> Result<()> {
     let rounds = Rounds::new(ROUNDS, ENOUGH)?;
     let pool = BenchPool::new()?;
     let datasets = pool.filesystems(&zfs, BATCH)?;
-    let one = Subjects::new(&zfs, datasets.get(..1).unwrap_or_default())?;
-    let all = Subjects::new(&zfs, &datasets)?;
+    let subjects = |datasets| Subjects {
+        zfs: &zfs,
+        datasets,
+    };
+    let one = subjects(datasets.get(..1).unwrap_or_default());
+    let all = subjects(&datasets);
 
     let clock = ClockCheck::start()?;
     let mut report = Report::default();
@@ -76,7 +79,7 @@ fn measure() -> Result<()> {
     report.add(name, COMMAND, Unit::Cpu, goal::CPU_OF_COMMAND, &pairs);
 
     let name = "100 snapshots";
-    let pairs = all.outside_kernel(rounds, 10)?;
+    let pairs = all.outside_kernel(rounds, 4)?;
     report.add(name, IN_C, Unit::OwnCpu, goal::OWN_CPU_OF_C, &pairs);
     let pairs = all.against_c(rounds.fewer(8))?;
     report.add(name, IN_C, Unit::Wall, goal::TIME_OF_C, &pairs);
@@ -91,95 +94,82 @@ fn measure() -> Result<()> {
     Ok(())
 }
 
-/// Snapshots for each side's turns of a round. Their names are of one length and differ in the last
-/// character only: a list of names takes several times as long when libnvpair's hash function puts
-/// many of them into one bucket, which it does to some names and not to others.
+/// Datasets that get their snapshots by one call. They keep them until the pool goes: destroying
+/// would take longer than creating, and leaves the kernel with work in the background.
 struct Subjects<'a> {
     zfs: &'a Zfs,
-    ours: [Vec<Snapshot>; TURNS],
-    theirs: [Vec<Snapshot>; TURNS],
+    datasets: &'a [Dataset],
 }
 
-impl<'a> Subjects<'a> {
-    fn new(zfs: &'a Zfs, datasets: &[Dataset]) -> Result<Self> {
-        let snapshots = |short: &str| {
-            let names = datasets.iter().map(|d| format!("{}@{short}", d.name()));
-            zfs.snapshots(names)
-        };
-        Ok(Self {
-            zfs,
-            ours: [snapshots("a")?, snapshots("d")?],
-            theirs: [snapshots("b")?, snapshots("c")?],
-        })
-    }
-
-    fn destroy(&self) -> Result<()> {
-        let all: Vec<&Snapshot> = self.ours.iter().chain(&self.theirs).flatten().collect();
-        Ok(self.zfs.destroy_snapshots(&all)?)
-    }
-
-    fn c_strings(&self) -> [Vec<CString>; TURNS] {
-        let c_string = |snapshot: &Snapshot| snapshot.name().as_c_str().to_owned();
-        self.theirs
-            .each_ref()
-            .map(|snapshots| snapshots.iter().map(c_string).collect())
+impl Subjects<'_> {
+    /// What a turn creates. All names of a comparison are equally long: libnvpair's hash function
+    /// gives many names of a batch the same value or few of them, depending on their length.
+    fn snapshots(&self, tag: &str, turn: usize) -> Result<Vec<Snapshot>> {
+        let size = self.datasets.len();
+        let names = self.datasets.iter().map(|dataset| {
+            let dataset = dataset.name();
+            format!("{dataset}@{tag}{size}-{turn:05}")
+        });
+        Ok(self.zfs.snapshots(names)?)
     }
 
     /// Our side.
-    fn side(&self) -> Side<&[Snapshot], impl Fn(&&[Snapshot]) -> Result<()>> {
+    fn ours(&self, tag: &str) -> impl Turn {
         Side {
-            inputs: self.ours.each_ref().map(Vec::as_slice),
-            call: |snapshots: &&[Snapshot]| {
+            prepare: move |turn| self.snapshots(tag, turn),
+            call: |snapshots: &Vec<Snapshot>| {
                 Ok(self.zfs.create_snapshots(snapshots, &UserProps::new())?)
             },
         }
     }
 
-    fn compare_with_c(
-        &self,
-        rounds: Rounds,
-        calls: u32,
-        between: impl Fn() -> Result<()>,
-    ) -> Result<Vec<Pair>> {
+    fn compare_with_c(&self, tag: &str, rounds: Rounds, calls: u32) -> Result<Vec<Pair>> {
         let baseline = Baseline::new()?;
-        let strings = self.c_strings();
         let theirs = Side {
-            inputs: strings.each_ref().map(|strings| Names::new(strings)),
-            call: |names: &Names<'_>| Ok(baseline.snapshot(names)?),
+            prepare: |turn| {
+                let snapshots = self.snapshots(tag, turn)?;
+                let names = snapshots.iter().map(|s| s.name().as_c_str().to_owned());
+                Ok(Names::from(names.collect::<Vec<_>>()))
+            },
+            call: |names: &Names| Ok(baseline.snapshot(names)?),
         };
-        compare(rounds, calls, &self.side(), &theirs, between)
+        compare(rounds, calls, &self.ours(tag), &theirs)
     }
 
     fn against_c(&self, rounds: Rounds) -> Result<Vec<Pair>> {
-        self.compare_with_c(rounds, 1, || self.destroy())
+        self.compare_with_c("c", rounds, 1)
     }
 
     fn against_command(&self, rounds: Rounds) -> Result<Vec<Pair>> {
-        let arguments = |snapshots: &Vec<Snapshot>| {
-            let names = snapshots.iter().map(|s| s.name().to_string());
-            let command = std::iter::once(String::from("snapshot"));
-            command.chain(names).collect()
-        };
+        let tag = "command";
         let theirs = Side {
-            inputs: self.theirs.each_ref().map(arguments),
+            prepare: |turn| {
+                let snapshots = self.snapshots(tag, turn)?;
+                let names = snapshots.iter().map(|s| s.name().to_string());
+                let command = std::iter::once(String::from("snapshot"));
+                Ok(command.chain(names).collect())
+            },
             call: |arguments: &Vec<String>| run("zfs", arguments),
         };
-        compare(rounds, 1, &self.side(), &theirs, || self.destroy())
+        compare(rounds, 1, &self.ours(tag), &theirs)
     }
 
     /// Both sides without the kernel's work.
     fn outside_kernel(&self, rounds: Rounds, calls: u32) -> Result<Vec<Pair>> {
+        let tag = "none";
         let measure = || {
             answer_snapshots()?;
-            self.compare_with_c(rounds, calls, || Ok(()))
+            self.compare_with_c(tag, rounds, calls)
         };
         let pairs = thread::scope(|scope| match scope.spawn(measure).join() {
             Ok(pairs) => pairs,
             Err(panic) => std::panic::resume_unwind(panic),
         })?;
-        for snapshot in self.ours.iter().chain(&self.theirs).flatten() {
-            if snapshot.exists()? {
-                return Err(format!("the kernel has created {snapshot:?}").into());
+        for turn in 0..4 {
+            for snapshot in self.snapshots(tag, turn)? {
+                if snapshot.exists()? {
+                    return Err(format!("the kernel has created {snapshot:?}").into());
+                }
             }
         }
         Ok(pairs)

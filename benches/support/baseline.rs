@@ -2,7 +2,6 @@
 
 use std::ffi::{CString, c_char, c_int};
 use std::io;
-use std::marker::PhantomData;
 use std::time::Duration;
 
 unsafe extern "C" {
@@ -32,25 +31,25 @@ impl Baseline {
     }
 
     /// Creates snapshots in one transaction group.
-    pub(crate) fn snapshot(self, names: &Names<'_>) -> io::Result<()> {
+    pub(crate) fn snapshot(self, names: &Names) -> io::Result<()> {
         let (names, count) = (names.pointers.as_ptr(), names.pointers.len());
         // SAFETY: libzfs_core is initialised; these are `count` pointers to strings that end in
-        // NUL, are borrowed, and are only read.
+        // NUL, belong to `names`, and are only read.
         check(unsafe { baseline_snapshot(names, count) })
     }
 }
 
 /// Names as C programs have them.
-pub(crate) struct Names<'a> {
+pub(crate) struct Names {
     pointers: Vec<*const c_char>,
-    strings: PhantomData<&'a [CString]>,
+    _strings: Vec<CString>,
 }
 
-impl<'a> Names<'a> {
-    pub(crate) fn new(strings: &'a [CString]) -> Self {
+impl From<Vec<CString>> for Names {
+    fn from(strings: Vec<CString>) -> Self {
         Self {
             pointers: strings.iter().map(|string| string.as_ptr()).collect(),
-            strings: PhantomData,
+            _strings: strings,
         }
     }
 }

@@ -41,21 +41,30 @@ pub(crate) struct Pair {
     pub(crate) baseline: Cost,
 }
 
-/// How often each side has its turn in a round.
-pub(crate) const TURNS: usize = 2;
-
-/// One side: what it calls, and with what in its turns of a round.
-pub(crate) struct Side<I, F> {
-    pub(crate) inputs: [I; TURNS],
-    pub(crate) call: F,
+/// One side. Its turns are numbered.
+pub(crate) struct Side<P, C> {
+    /// Makes what the calls of a turn get, untimed.
+    pub(crate) prepare: P,
+    pub(crate) call: C,
 }
 
-impl<I, F: Fn(&I) -> Result<()>> Side<I, F> {
-    fn cost(&self, input: &I, calls: u32) -> Result<Cost> {
+/// A side, whatever its calls get.
+pub(crate) trait Turn {
+    /// What one of `calls` calls costs.
+    fn take(&self, turn: usize, calls: u32) -> Result<Cost>;
+}
+
+impl<I, P, C> Turn for Side<P, C>
+where
+    P: Fn(usize) -> Result<I>,
+    C: Fn(&I) -> Result<()>,
+{
+    fn take(&self, turn: usize, calls: u32) -> Result<Cost> {
+        let input = (self.prepare)(turn)?;
         let cpu = baseline::cpu_time()?;
         let start = Instant::now();
         for _ in 0..calls {
-            (self.call)(input)?;
+            (self.call)(&input)?;
         }
         let wall = start.elapsed();
         Ok(Cost {
@@ -101,26 +110,23 @@ impl Rounds {
     }
 }
 
-/// Measures two sides, each with `calls` calls in a turn. `between` is called after each round,
-/// untimed.
-pub(crate) fn compare<S, B>(
+/// Measures two sides, each with `calls` calls in a turn.
+pub(crate) fn compare(
     rounds: Rounds,
     calls: u32,
-    subject: &Side<S, impl Fn(&S) -> Result<()>>,
-    baseline: &Side<B, impl Fn(&B) -> Result<()>>,
-    between: impl Fn() -> Result<()>,
+    subject: &impl Turn,
+    baseline: &impl Turn,
 ) -> Result<Vec<Pair>> {
     let start = Instant::now();
     let mut pairs = Vec::with_capacity(rounds.most);
     for round in 0..=rounds.most {
         let pair = if round % 2 == 0 {
-            let (subject, baseline) = in_turn(subject, baseline, calls)?;
+            let (subject, baseline) = a_b_b_a(round, calls, subject, baseline)?;
             Pair { subject, baseline }
         } else {
-            let (baseline, subject) = in_turn(baseline, subject, calls)?;
+            let (baseline, subject) = a_b_b_a(round, calls, baseline, subject)?;
             Pair { subject, baseline }
         };
-        between()?;
         if round > 0 {
             pairs.push(pair);
         }
@@ -131,15 +137,11 @@ pub(crate) fn compare<S, B>(
     Ok(pairs)
 }
 
-/// A B B A.
-fn in_turn<A, B>(
-    a: &Side<A, impl Fn(&A) -> Result<()>>,
-    b: &Side<B, impl Fn(&B) -> Result<()>>,
-    calls: u32,
-) -> Result<(Cost, Cost)> {
-    let a_first = a.cost(&a.inputs[0], calls)?;
-    let b_first = b.cost(&b.inputs[0], calls)?;
-    let b_second = b.cost(&b.inputs[1], calls)?;
-    let a_second = a.cost(&a.inputs[1], calls)?;
+fn a_b_b_a(round: usize, calls: u32, a: &impl Turn, b: &impl Turn) -> Result<(Cost, Cost)> {
+    let turn = 4 * round;
+    let a_first = a.take(turn, calls)?;
+    let b_first = b.take(turn + 1, calls)?;
+    let b_second = b.take(turn + 2, calls)?;
+    let a_second = a.take(turn + 3, calls)?;
     Ok((a_first.mean(a_second), b_first.mean(b_second)))
 }

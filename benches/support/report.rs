@@ -197,6 +197,26 @@ impl Report {
         });
     }
 
+    /// How much longer the subject takes than the baseline by what it does outside the kernel
+    /// alone, as far as the rows know: a figure that the noise of the kernel's share does not hide.
+    fn print_added(&self, own: &Row) {
+        let whole = |row: &&Row| {
+            let same = row.name == own.name && row.baseline == own.baseline;
+            same && matches!(row.unit, Unit::Wall)
+        };
+        let Some(whole) = self.0.iter().find(whole) else {
+            return;
+        };
+        let added = own.subject_call.median() - own.baseline_call.median();
+        println!(
+            "{}: {:+.1} µs of CPU time outside the kernel in a call of {:.1} ms: {:+.3} % of its time",
+            own.name,
+            added * 1e6,
+            whole.baseline_call.median() * 1e3,
+            added / whole.baseline_call.median() * 100.0
+        );
+    }
+
     /// Prints the table, and writes the JSON where it is asked for.
     pub(crate) fn finish(&self) -> Result<()> {
         let mut lines = vec![TITLES.map(str::to_owned)];
@@ -213,6 +233,10 @@ impl Report {
                 .map(|(cell, width)| format!("{cell:width$}"))
                 .collect();
             println!("{}", cells.join("  ").trim_end());
+        }
+        let own_cpu = |row: &&Row| matches!(row.unit, Unit::OwnCpu);
+        for row in self.0.iter().filter(own_cpu) {
+            self.print_added(row);
         }
         if let Some(path) = std::env::var_os(JSON) {
             let rows: Vec<String> = self.0.iter().map(Row::json).collect();
