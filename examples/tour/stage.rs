@@ -112,11 +112,10 @@ impl Stage {
                 !self.pool.exists()?,
                 "the kernel knows no such pool any more",
             )?;
-            let devices = self.loops.len();
             for device in &mut self.loops {
                 device.detach()?;
             }
-            Ok(((), format!("{devices} loopback devices detached")))
+            Ok(((), format!("{DEVICES} devices free again")))
         })
     }
 }

@@ -311,10 +311,10 @@ fn a_held_guard_rail_goes_only_by_removal() {
 #[test]
 fn headroom_is_what_the_kernel_leaves() {
     let scratch = Scratch::new("headroom");
-    let tenant = spec("acme").quota(8 << 20).create(&scratch).unwrap();
+    let tenant = spec("acme").quota(4 << 20).create(&scratch).unwrap();
     let dataset = tenant.dataset();
     let mounted = Mounted::new(dataset);
-    mounted.write("a", noise(3 << 20, 1));
+    mounted.write("a", noise(1536 << 10, 1));
     sync(dataset);
     let headroom = tenant.headroom().unwrap();
     assert_eq!(headroom.limit(), Limit::Quota);
@@ -326,7 +326,7 @@ fn headroom_is_what_the_kernel_leaves() {
     assert_eq!(headroom.state(80), QuotaState::Ok);
     assert_eq!(headroom.state(headroom.percent()), QuotaState::Near);
 
-    dataset.set(RefQuota(4 << 20)).unwrap();
+    dataset.set(RefQuota(2 << 20)).unwrap();
     let headroom = Headroom::of(dataset).unwrap();
     assert_eq!(headroom.limit(), Limit::RefQuota);
     assert_eq!(
@@ -337,7 +337,7 @@ fn headroom_is_what_the_kernel_leaves() {
     dataset.set(RefQuota::NONE).unwrap();
 
     // Above the tenant, too.
-    let above = scratch.properties().unwrap().used() + (1 << 20);
+    let above = scratch.properties().unwrap().used() + (512 << 10);
     scratch.set(Quota(above)).unwrap();
     let headroom = tenant.headroom().unwrap();
     assert_eq!(headroom.limit(), Limit::Pool);
@@ -348,7 +348,7 @@ fn headroom_is_what_the_kernel_leaves() {
     scratch.set(Quota::NONE).unwrap();
 
     let full = (0..16).find_map(|n| {
-        let written = std::fs::write(mounted.path(&n.to_string()), noise(1 << 20, n));
+        let written = std::fs::write(mounted.path(&n.to_string()), noise(512 << 10, n));
         sync(dataset);
         written.err()
     });
