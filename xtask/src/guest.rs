@@ -1,5 +1,6 @@
 //! Guests: one per OpenZFS version, built from Debian's packages into the cache.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,9 +15,6 @@ use crate::{host, progress};
 /// Takes the kernel, the programs and the headers out of a build root.
 const PACK: &str = include_str!("guest/pack.sh");
 
-/// Increase it when a guest must be built anew though neither pack.sh nor the lists below changed.
-const RECIPE: u32 = 1;
-
 const INCLUDE: &str = "linux-image-cloud-amd64,linux-headers-cloud-amd64,zfs-dkms,\
                        zfsutils-linux,gcc,make,busybox-static,kmod";
 
@@ -24,6 +22,9 @@ const INCLUDE: &str = "linux-image-cloud-amd64,linux-headers-cloud-amd64,zfs-dkm
 const DEBCONF: &str = "zfs-dkms zfs-dkms/note-incompatible-licenses note
 zfs-dkms zfs-dkms/stop-build-for-unknown-kernel boolean false
 ";
+
+/// Debian's own keys, so that a guest can be built on hosts that trust others.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A version of OpenZFS that a guest exists for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,10 +165,13 @@ pub(crate) fn ensure(version: Version, check: Check) -> Result<Guest> {
 
 /// What identifies the way a guest is built; a changed way gives a guest of its own.
 fn recipe(version: Version) -> u32 {
-    let (suite, backports) = version.suites();
-    let text = format!("{RECIPE}\n{suite}\n{backports:?}\n{INCLUDE}\n{DEBCONF}\n{PACK}");
+    let mut recipe = format!("{DEBCONF}\n{PACK}\n");
+    for argument in bootstrap_arguments(version, "mirror", Path::new("run")) {
+        recipe.push_str(&argument.to_string_lossy());
+        recipe.push('\n');
+    }
     // FNV-1a: the value must be the same on every machine and with every compiler.
-    text.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
+    recipe.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     })
 }
@@ -266,51 +270,82 @@ fn build(version: Version, dir: &Path) -> Result<()> {
 
 /// The mmdebstrap command that makes a build root below `run`, packs it and removes it.
 fn bootstrap(version: Version, run: &Path) -> Result<Command> {
-    let mirror = host::debian_mirror()?;
-    let (suite, backports) = version.suites();
     let mut command = host::as_root("env");
-    command
-        // No initramfs of the distribution's own is wanted.
-        .arg("INITRD=No")
-        .arg(assignment("TMPDIR", run))
-        .arg(assignment("HELIX_GUEST_OUT", &run.join("guest")))
-        .arg(assignment("HELIX_GUEST_DEBCONF", &run.join("debconf")))
-        .args(["setpriv", "--pdeathsig", "TERM"])
-        .args(["mmdebstrap", "--mode=root", "--variant=apt", "--format=null"])
-        .arg(format!("--include={INCLUDE}"))
-        .arg(r#"--aptopt=Acquire::Retries "5""#)
-        .args(["man", "locale", "doc"].map(|folder| {
-            format!("--dpkgopt=path-exclude=/usr/share/{folder}/*")
-        }))
-        .arg("--dpkgopt=force-unsafe-io")
-        .arg(r#"--essential-hook=chroot "$1" debconf-set-selections <"$HELIX_GUEST_DEBCONF""#)
-        .arg(
-            r#"--customize-hook=chroot "$1" sh -c "cd /root && apt-get download zfs-test libzfslinux-dev""#,
-        )
-        .arg(with_value("--customize-hook=", &run.join("pack.sh")));
+    command.args(bootstrap_arguments(version, &host::debian_mirror()?, run));
     for option in ["Acquire::Check-Valid-Until", "Acquire::Check-Date"] {
         if let Some(value) = apt_option(option)? {
             command.arg(format!("--aptopt={option} \"{value}\""));
         }
     }
-    if let Some(backports) = backports {
-        command.arg(format!(
-            r#"--setup-hook=mkdir -p "$1/etc/apt/preferences.d" && printf 'Package: src:zfs-linux\nPin: release n={backports}\nPin-Priority: 990\n' >"$1/etc/apt/preferences.d/zfs""#
-        ));
-    }
-    command.args([suite, "/dev/null"]);
-    for suite in std::iter::once(suite).chain(backports) {
-        command.arg(format!("deb {mirror} {suite} main contrib"));
-    }
     Ok(command)
 }
 
-fn assignment(name: &str, path: &Path) -> std::ffi::OsString {
+fn bootstrap_arguments(version: Version, mirror: &str, run: &Path) -> Vec<OsString> {
+    let (suite, backports) = version.suites();
+    let mut arguments: Vec<OsString> = vec![
+        assignment("TMPDIR", run),
+        assignment("HELIX_GUEST_OUT", &run.join("guest")),
+        assignment("HELIX_GUEST_DEBCONF", &run.join("debconf")),
+    ];
+    let mut add = |argument: &str| arguments.push(argument.into());
+    // No initramfs of the distribution's own is wanted, and no debug data in the modules.
+    add("INITRD=No");
+    add("MAKEFLAGS=KCFLAGS=-g0 CONFIG_DEBUG_INFO_BTF_MODULES=");
+    // With name spaces of its own, nothing of a build outlives it: neither a process nor a mount
+    // below the folder that is then removed.
+    for argument in [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--mount",
+        "--pid",
+    ] {
+        add(argument);
+    }
+    for argument in [
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "mmdebstrap",
+        "--verbose",
+    ] {
+        add(argument);
+    }
+    for argument in ["--mode=root", "--variant=apt", "--format=null"] {
+        add(argument);
+    }
+    add(&format!("--include={INCLUDE}"));
+    add(r#"--aptopt=Acquire::Retries "5""#);
+    for folder in ["man", "locale", "doc"] {
+        add(&format!("--dpkgopt=path-exclude=/usr/share/{folder}/*"));
+    }
+    add("--dpkgopt=force-unsafe-io");
+    if let Some(backports) = backports {
+        add(&format!(
+            r#"--setup-hook=mkdir -p "$1/etc/apt/preferences.d" && printf 'Package: src:zfs-linux\nPin: release n={backports}\nPin-Priority: 990\n' >"$1/etc/apt/preferences.d/zfs""#
+        ));
+    }
+    add(r#"--essential-hook=chroot "$1" debconf-set-selections <"$HELIX_GUEST_DEBCONF""#);
+    add(
+        r#"--customize-hook=cd "$1/root" && APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get download zfs-test libzfslinux-dev"#,
+    );
+    arguments.push(with_value("--customize-hook=", &run.join("pack.sh")));
+    for argument in [suite, "/dev/null"] {
+        arguments.push(argument.into());
+    }
+    for suite in std::iter::once(suite).chain(backports) {
+        arguments.push(format!("deb [signed-by={KEYRING}] {mirror} {suite} main contrib").into());
+    }
+    arguments
+}
+
+fn assignment(name: &str, path: &Path) -> OsString {
     with_value(&format!("{name}="), path)
 }
 
-fn with_value(prefix: &str, path: &Path) -> std::ffi::OsString {
-    let mut text = std::ffi::OsString::from(prefix);
+fn with_value(prefix: &str, path: &Path) -> OsString {
+    let mut text = OsString::from(prefix);
     text.push(path);
     text
 }
