@@ -29,7 +29,8 @@ pub(crate) fn check_batch<N: Ord + fmt::Display>(
     let [first, rest @ ..] = names else {
         return refused(ErrorKind::InvalidArgument, String::from("nothing to do"));
     };
-    if let Some(name) = rest.iter().find(|name| pool_of(name) != pool_of(first)) {
+    let pool = pool_of(first);
+    if let Some(name) = rest.iter().find(|name| pool_of(name) != pool) {
         let detail = format!("{first} and {name} are in different pools");
         return refused(ErrorKind::CrossPool, detail);
     }
@@ -39,9 +40,11 @@ pub(crate) fn check_batch<N: Ord + fmt::Display>(
     }
 }
 
-/// An item that is there more than once. Most batches are in order already, which makes sorting
-/// cheaper than hashing.
-pub(crate) fn repeated<T: Ord>(items: impl Iterator<Item = T>) -> Option<T> {
+/// An item that is there more than once. Most batches are in order already, which one look tells.
+pub(crate) fn repeated<T: Ord>(items: impl Iterator<Item = T> + Clone) -> Option<T> {
+    if items.clone().is_sorted_by(|a, b| a < b) {
+        return None;
+    }
     let mut items: Vec<T> = items.collect();
     items.sort_unstable();
     items
@@ -110,4 +113,17 @@ fn read_failures(operation: Operation, list: Option<NvList>) -> Result<FailureLi
         .to_map()
         .map_err(|error| Error::protocol(operation, "", error))?;
     Ok(FailureList::read(operation, &map))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repeated;
+
+    #[test]
+    fn what_is_repeated_is_found_in_any_order() {
+        assert_eq!(repeated([1, 2, 3].iter()), None);
+        assert_eq!(repeated([3, 1, 2].iter()), None);
+        assert_eq!(repeated([1, 2, 2, 3].iter()), Some(&2));
+        assert_eq!(repeated([2, 1, 3, 2].iter()), Some(&2));
+    }
 }
