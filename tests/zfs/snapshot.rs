@@ -321,7 +321,7 @@ fn bookmarks() {
         (snap_entry.guid, snap_entry.create_txg)
     );
     assert_eq!(zfs_get("creation", mark.name()), entry.creation.to_string());
-    assert_eq!(scratch.bookmarks().unwrap(), [entry.clone()]);
+    assert_eq!(scratch.bookmarks().unwrap(), std::slice::from_ref(&entry));
 
     // A bookmark outlives its snapshot, and can be copied.
     snap.destroy().unwrap();
