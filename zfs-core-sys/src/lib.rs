@@ -79,3 +79,8 @@ pub mod weak;
 
 pub use bindings::*;
 pub use nvpair_sys as nvpair;
+
+/// Every program needs libnvpair beside libzfs_core, whichever of the functions it calls: what is
+/// left out when libraries are linked as needed should not depend on that.
+#[used]
+static NEEDS_LIBNVPAIR: unsafe extern "C" fn(*mut nvpair::nvlist_t) = nvpair::nvlist_free;
