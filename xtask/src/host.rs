@@ -20,6 +20,7 @@ const PACKAGES: &[&str] = &[
     "libzfslinux-dev",
     "lz4",
     "mmdebstrap",
+    "mount",
     "pkg-config",
     "qemu-system-x86",
     "xz-utils",
