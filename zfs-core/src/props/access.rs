@@ -327,14 +327,7 @@ impl Dataset {
     #[doc(alias = "ZFS_IOC_SET_PROP")]
     pub fn set_all(&self, props: &PropertySet) -> Result<()> {
         self.check_settable(props)?;
-        let mut values = props.to_nvmap();
-        // The kernel sets them in their order. With `volmode=none` it takes the block device away
-        // on another thread, and on ZFS 2.4 it crashes when it meanwhile makes that device
-        // read-only.
-        if let Some(mode) = values.remove(Prop::VolMode.name()) {
-            values.insert(Prop::VolMode.entry().name, mode);
-        }
-        self.target().set(&values)
+        self.target().set(&props.to_nvmap())
     }
 
     /// What the kernel leaves to the `zfs` command to check: it would write down a value that never

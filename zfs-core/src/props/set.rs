@@ -170,8 +170,15 @@ impl PropertySet {
         self.0.len()
     }
 
+    /// What the kernel is to set, in this order.
     pub(crate) fn to_nvmap(&self) -> NvMap {
-        self.0.clone()
+        let mut values = self.0.clone();
+        // With `volmode=none` the kernel takes the block device away on another thread, and ZFS 2.4
+        // crashes when it meanwhile makes that device read-only.
+        if let Some(mode) = values.remove(Prop::VolMode.name()) {
+            values.insert(Prop::VolMode.entry().name, mode);
+        }
+        values
     }
 
     /// The value of a property.
