@@ -58,12 +58,13 @@ fn measure() -> Result<()> {
     let rounds = Rounds::new(ROUNDS, ENOUGH)?;
     let pool = BenchPool::new()?;
     let datasets = pool.filesystems(&zfs, BATCH)?;
-    let subjects = |datasets| Subjects {
+    let subjects = |size| Subjects {
         zfs: &zfs,
-        datasets,
+        datasets: &datasets,
+        size,
     };
-    let one = subjects(datasets.get(..1).unwrap_or_default());
-    let all = subjects(&datasets);
+    let one = subjects(1);
+    let all = subjects(BATCH);
 
     let clock = ClockCheck::start()?;
     let mut report = Report::default();
@@ -94,19 +95,26 @@ fn measure() -> Result<()> {
     Ok(())
 }
 
-/// Datasets that get their snapshots by one call. They keep them until the pool goes: destroying
-/// would take longer than creating, and leaves the kernel with work in the background.
+/// What a comparison creates snapshots of.
 struct Subjects<'a> {
     zfs: &'a Zfs,
     datasets: &'a [Dataset],
+    /// How many datasets get a snapshot in one call.
+    size: usize,
 }
 
 impl Subjects<'_> {
-    /// What a turn creates. All names of a comparison are equally long: libnvpair's hash function
-    /// gives many names of a batch the same value or few of them, depending on their length.
+    /// What a turn creates. It stays until the pool goes: destroying takes longer than creating,
+    /// and leaves the kernel with work in the background. Turns go round the datasets, because the
+    /// more snapshots a dataset has, the more the kernel has to write for the next one.
+    ///
+    /// All names of a comparison are equally long: libnvpair's hash function gives many names of a
+    /// batch the same value or few of them, depending on their length.
     fn snapshots(&self, tag: &str, turn: usize) -> Result<Vec<Snapshot>> {
-        let size = self.datasets.len();
-        let names = self.datasets.iter().map(|dataset| {
+        let size = self.size;
+        let places = self.datasets.len() / size;
+        let datasets = self.datasets.chunks_exact(size).nth(turn % places);
+        let names = datasets.into_iter().flatten().map(|dataset| {
             let dataset = dataset.name();
             format!("{dataset}@{tag}{size}-{turn:05}")
         });
