@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
@@ -29,13 +30,18 @@ pub(crate) fn root() -> Result<PathBuf> {
 pub(crate) struct Lock(File);
 
 impl Lock {
-    /// Takes the lock alone; says `waiting` when another process has it.
-    pub(crate) fn exclusive(path: &Path, waiting: &str) -> Result<Self> {
-        let file = open_lock(path)?;
-        if flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-            eprintln!("{waiting}: waiting for another run that does the same");
-            flock(file.as_fd(), FlockOperation::LockExclusive)?;
+    /// Takes the lock alone. When another process has it for long, `what` tells the user what is
+    /// being waited for.
+    pub(crate) fn exclusive(path: &Path, what: &str) -> Result<Self> {
+        for _ in 0..20 {
+            if let Some(lock) = Self::try_exclusive(path)? {
+                return Ok(lock);
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
+        eprintln!("{what}: waiting for another run that does the same");
+        let file = open_lock(path)?;
+        flock(file.as_fd(), FlockOperation::LockExclusive)?;
         Ok(Self(file))
     }
 
