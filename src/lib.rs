@@ -38,3 +38,8 @@ pub use headroom::{Headroom, Limit, QuotaState};
 pub use tenant::{Tenant, TenantSpec};
 /// OpenZFS itself, safe and typed.
 pub use zfs_core;
+
+/// The program in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,4 +1,49 @@
 //! A safe, typed interface to OpenZFS.
+//!
+//! Everything starts from [`Zfs::open`]. From there come handles, which are a checked name and a
+//! [`Zfs`] and promise nothing about existence: [`Dataset`] for filesystems and volumes,
+//! [`Snapshot`], [`Bookmark`], [`Pool`]. They are cheap to make, owned, and can be sent to and
+//! shared between threads.
+//!
+//! ```no_run
+//! use zfs_core::props::{Quota, Sync, UserProps};
+//! use zfs_core::{CreateOptions, Zfs};
+//!
+//! let zfs = Zfs::open()?;
+//! let acme = zfs.dataset("tank/tenants/acme")?;
+//! acme.create(&CreateOptions::filesystem().set(Quota(10 << 30)).set(Sync::Always))?;
+//!
+//! let snapshots = zfs.snapshots(["tank/tenants/acme@deploy-42", "tank/tenants/beta@deploy-42"])?;
+//! zfs.create_snapshots(&snapshots, &UserProps::new().set("helix:git_sha", "4be1f2c")?)?;
+//! let guard = zfs.hold_until_drop(&snapshots, "rollout")?;
+//! acme.rollback_to("deploy-42")?;
+//! guard.release()?;
+//! # Ok::<(), zfs_core::Error>(())
+//! ```
+//!
+//! # Batches
+//!
+//! The kernel creates and destroys many snapshots or bookmarks of a pool in one transaction group,
+//! all or none: [`Zfs::create_snapshots`] and its neighbours take slices. Holds and releases can
+//! succeed in part, and return an [`Outcome`] that says for which items they did not.
+//!
+//! # Errors
+//!
+//! [`Error`] names the operation, the object, the error number and each item that failed. Its
+//! [`kind`](Error::kind) is what a program matches. What the kernel may answer and this crate does
+//! not know is kept: as an `Unknown(n)`, as a number, or as an error of the kind
+//! [`Protocol`](ErrorKind::Protocol). The crate does not panic, abort or print.
+//!
+//! # Calls
+//!
+//! All calls block until the kernel answers, most of those that change something until a
+//! transaction group is on disk, which takes milliseconds to seconds. No threads are started.
+//! Nothing is mounted or unmounted: that is the caller's work, as `zfs-mount(8)` describes it.
+//!
+//! # Versions
+//!
+//! OpenZFS 2.1, 2.3 and 2.4 on Linux, whichever of them a program was built against. Where nothing
+//! else is said, an operation exists since 2.1. [`Zfs::capabilities`] tells what a kernel has.
 
 mod batch;
 mod bookmark;

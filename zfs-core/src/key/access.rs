@@ -169,7 +169,7 @@ impl Dataset {
     /// # Errors
     ///
     /// As [`change_key`](Self::change_key); `InvalidArgument` for fewer than
-    /// [`MIN_PBKDF2_ITERATIONS`].
+    /// [`MIN_PBKDF2_ITERATIONS`](super::MIN_PBKDF2_ITERATIONS).
     #[doc(alias = "lzc_change_key")]
     pub fn change_key_with(&self, key: &WrappingKey, iterations: u32) -> Result<()> {
         const OPERATION: Operation = Operation::ChangeKey;
