@@ -29,6 +29,9 @@ pub(crate) fn check_batch<N: Ord + fmt::Display>(
     let [first, rest @ ..] = names else {
         return refused(ErrorKind::InvalidArgument, String::from("nothing to do"));
     };
+    if rest.is_empty() {
+        return Ok(());
+    }
     let pool = pool_of(first);
     if let Some(name) = rest.iter().find(|name| pool_of(name) != pool) {
         let detail = format!("{first} and {name} are in different pools");
@@ -76,10 +79,9 @@ pub(crate) fn finish_atomic<N: fmt::Display>(
     names: &[N],
     batch: Batch,
 ) -> Result<()> {
-    let failures = read_failures(operation, batch.failures);
-    batch
-        .status
-        .map_err(|errno| failed(operation, names, errno, failures))
+    // Success comes with an empty list.
+    let Batch { status, failures } = batch;
+    status.map_err(|errno| failed(operation, names, errno, read_failures(operation, failures)))
 }
 
 /// The outcome of a batch of which a part can be done.
