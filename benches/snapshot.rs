@@ -4,7 +4,8 @@
 //! Most of a call's time passes in the kernel, which writes a transaction group. What our code adds
 //! is seen best where the kernel does nothing: on a thread whose snapshot requests are answered at
 //! the kernel's door, both sides run all of their code outside the kernel, from the names to the
-//! freed lists, and its CPU time is *our share*. libzfs_core's own code is on both sides.
+//! freed lists, and its CPU time is *our share*. libzfs_core's own code is on both sides. Only the
+//! empty list of failures is missing, which libzfs_core unpacks and both sides free without a look.
 //!
 //! Each side starts from its own form of names that exist: handles, C strings, arguments.
 #![allow(
@@ -70,7 +71,7 @@ fn measure() -> Result<()> {
     let mut report = Report::default();
 
     let name = "1 snapshot";
-    let pairs = one.outside_kernel(rounds, 100)?;
+    let pairs = one.outside_kernel(rounds, 300)?;
     report.add(name, IN_C, Unit::OwnCpu, goal::OWN_CPU_OF_C, &pairs);
     let pairs = one.against_c(rounds)?;
     report.add(name, IN_C, Unit::Wall, goal::TIME_OF_C, &pairs);
