@@ -127,3 +127,47 @@ fn delegation() {
     assert!(scratch.children().unwrap().is_empty());
     drop(zfs());
 }
+
+const CHILD: &str = "HELIX_ZFS_TEST_DEVICE";
+
+/// The other process of the next test, in which `/dev/zfs` belongs to root alone.
+fn behind_a_closed_device(snapshot: &str) {
+    let early = zfs();
+    as_user(TENANT, || {
+        denied("open", Zfs::open());
+        // What is open stays open, but a guard needs a descriptor of its own.
+        let snapshot = early.snapshot(snapshot).unwrap();
+        assert!(snapshot.exists().unwrap());
+        denied("guard", early.hold_until_drop(&[snapshot], "h"));
+    });
+}
+
+#[test]
+fn a_device_that_may_not_be_opened() {
+    if let Ok(snapshot) = std::env::var(CHILD) {
+        return behind_a_closed_device(&snapshot);
+    }
+    let scratch = Scratch::new("device");
+    let snap = scratch.snapshot("s").unwrap();
+    snap.create(&UserProps::new()).unwrap();
+    let dir = tempfile::TempDir::with_prefix("helix-zfs-").unwrap();
+    // A private mount namespace: the device of the other tests stays as it is.
+    let script = r#"
+        node="$1/zfs"
+        mknod "$node" c $(stat -c '0x%t 0x%T' /dev/zfs | while read -r a b; do echo $((a)) $((b)); done) &&
+        chmod 600 "$node" && mount --bind "$node" /dev/zfs &&
+        exec "$0" --exact privilege::a_device_that_may_not_be_opened --nocapture"#;
+    let output = std::process::Command::new("unshare")
+        .args(["-m", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .arg(dir.path())
+        .env(CHILD, snap.name().as_str())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
