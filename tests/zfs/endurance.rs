@@ -24,14 +24,19 @@ fn alone(test: &str, action: impl FnOnce()) {
     if std::env::var(CHILD).as_deref() == Ok(test) {
         return action();
     }
-    let status = std::process::Command::new(std::env::current_exe().unwrap())
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(CHILD, test)
         // The shared pool is the parent's.
         .env_remove("HELIX_ZFS_DISKS")
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success(), "{test} in a process of its own");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{test} in a process of its own: {said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn stays_where_it_was(rounds: u32, mut round: impl FnMut(u32)) {
