@@ -105,7 +105,7 @@ fn ten_thousand_successes() {
         stays_where_it_was(1_000, |_| {
             assert!(child.exists().unwrap());
             assert!(child.stat().unwrap().origin.is_none());
-            assert!(!Zfs::open().unwrap().pools().unwrap().is_empty());
+            drop(Zfs::open().unwrap());
             assert_eq!(scratch.children().unwrap().len(), 1);
             assert_eq!(child.snapshots(&SnapshotFilter::new()).unwrap().len(), 1);
             assert_eq!(snap.stat().unwrap().clones, 0);
@@ -115,11 +115,12 @@ fn ten_thousand_successes() {
             assert!(snap.space_to(&snap).is_ok());
         });
         // What changes the pool costs a transaction group each, so fewer of those.
-        stays_where_it_was(50, |n| {
+        stays_where_it_was(20, |n| {
             let snap = child.snapshot(&format!("n{n}")).unwrap();
             snap.create(&UserProps::new().set("helix:x", "y").unwrap())
                 .unwrap();
             assert_eq!(snap.properties().unwrap().user("helix:x"), Some("y"));
+            assert!(!zfs().pools().unwrap().is_empty());
             child
                 .set_user(&UserProps::new().set("helix:n", &n.to_string()).unwrap())
                 .unwrap();

@@ -487,6 +487,33 @@ fn the_list_has_each_pool() {
 }
 
 #[test]
+fn a_pool_that_is_looked_at_for_import_is_not_listed() {
+    let of = TestPool::new("looked-at");
+    run("zpool", &["export", of.name()]);
+    let mut looking = std::process::Command::new("sh")
+        .args([
+            "-c",
+            r#"for i in 1 2 3 4 5; do zpool import -d "$0" || exit; done"#,
+        ])
+        .arg(of.dir())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = loop {
+        let listed = zfs().pools().unwrap();
+        assert!(
+            listed
+                .iter()
+                .all(|entry| entry.pool.name().as_str() != of.name())
+        );
+        if let Some(status) = looking.try_wait().unwrap() {
+            break status;
+        }
+    };
+    assert!(status.success());
+}
+
+#[test]
 fn a_missing_pool_is_not_found() {
     let missing = zfs().pool("hz-missing").unwrap();
     assert!(!missing.exists().unwrap());

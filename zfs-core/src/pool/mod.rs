@@ -114,6 +114,8 @@ impl Zfs {
         )?;
         configs
             .iter()
+            // While a pool is looked at before it is imported, it is listed as `$import-…`.
+            .filter(|(name, _)| !name.to_bytes().starts_with(b"$"))
             .map(|(name, value)| {
                 let name = name.to_string_lossy();
                 let protocol = |what: &str| Error::protocol(OPERATION, &*name, what);
