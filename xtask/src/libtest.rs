@@ -33,14 +33,20 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Reads the output of test programs line by line.
-#[derive(Debug, Default)]
-pub(crate) struct Results {
+/// A test program that came to its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Program {
     pub(crate) counts: Counts,
     /// The names of the tests that failed.
     pub(crate) failures: Vec<String>,
-    /// How many test programs came to their end.
-    pub(crate) programs: u64,
+    /// Its `test result:` line.
+    pub(crate) line: String,
+}
+
+/// Reads the output of test programs line by line.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    pub(crate) programs: Vec<Program>,
     /// The names under the latest `failures:`; there are two such headings, and the second is
     /// followed by the names alone.
     listed: Option<Vec<String>>,
@@ -49,9 +55,11 @@ pub(crate) struct Results {
 impl Results {
     pub(crate) fn read(&mut self, line: &str) {
         if let Some(counts) = result_line(line) {
-            self.counts += counts;
-            self.programs += 1;
-            self.failures.extend(self.listed.take().unwrap_or_default());
+            self.programs.push(Program {
+                counts,
+                failures: self.listed.take().unwrap_or_default(),
+                line: line.to_owned(),
+            });
         } else if line == "failures:" {
             self.listed = Some(Vec::new());
         } else if let (Some(listed), Some(name)) = (&mut self.listed, line.strip_prefix("    ")) {
@@ -102,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_named_and_programs_summed() {
+    fn programs_have_counts_and_named_failures() {
         let output = "\nrunning 3 tests\ntest a::one ... ok\ntest a::two ... FAILED\n\
                       test three ... FAILED\n\nfailures:\n\n---- a::two stdout ----\n\n\
                       thread 'a::two' panicked at tests/x.rs:1:1:\n    not a name\n\
@@ -115,8 +123,11 @@ mod tests {
         for line in output.lines() {
             results.read(line);
         }
-        assert_eq!(results.failures, ["a::two", "three"]);
-        assert_eq!(results.programs, 2);
-        assert_eq!(results.counts.to_string(), "2 passed, 2 failed, 1 skipped");
+        let [first, second] = results.programs.try_into().unwrap();
+        assert_eq!(first.failures, ["a::two", "three"]);
+        assert_eq!(first.counts.to_string(), "1 passed, 2 failed, 0 skipped");
+        assert!(first.line.starts_with("test result: FAILED. 1 passed"));
+        assert!(second.failures.is_empty());
+        assert_eq!(second.counts.to_string(), "1 passed, 0 failed, 1 skipped");
     }
 }
