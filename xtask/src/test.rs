@@ -57,6 +57,9 @@ pub(crate) fn run(arguments: lexopt::Parser) -> Result<ExitCode> {
         let programs = Programs::build()?;
         guest_tests(&guests, &programs, &options, &mut total);
     }
+    if total.counts.passed + total.counts.failed == 0 {
+        total.fail("no test has a name like that".to_owned());
+    }
 
     for failure in &total.failures {
         println!("FAILED: {failure}");
