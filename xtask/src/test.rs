@@ -27,8 +27,14 @@ const PROGRAM: &str = "zfs-tests";
 /// Tells the tests where the examples are.
 const EXAMPLES: &str = "HELIX_ZFS_EXAMPLES";
 
-/// How many guests run side by side: each keeps about one core busy.
-const GUESTS_AT_ONCE: usize = 2;
+/// The cores of a guest. Its tests keep them busy, so guests run side by side only where the host
+/// has as many for each: two on two cores take longer than one after the other.
+const CORES: u32 = 2;
+
+fn guests_at_once() -> usize {
+    let host = std::thread::available_parallelism().map_or(1, usize::from);
+    (host / CORES as usize).max(1)
+}
 
 /// A suite takes a few minutes; what takes this long hangs.
 const TIMEOUT: Duration = Duration::from_secs(1500);
@@ -199,7 +205,7 @@ fn guest_tests(guests: &[Guest], programs: &Programs, options: &Options, total: 
     let next = Mutex::new(guests.iter());
     let total = Mutex::new(total);
     std::thread::scope(|scope| {
-        for _ in 0..GUESTS_AT_ONCE.min(guests.len()) {
+        for _ in 0..guests_at_once().min(guests.len()) {
             scope.spawn(|| {
                 loop {
                     let guest = setup::lock(&next).next();
@@ -239,7 +245,7 @@ fn guest_suite(
     }
     job.env(EXAMPLES, "/helix/files/examples");
     job.env("RUST_BACKTRACE", "1");
-    job.cpus = 2;
+    job.cpus = CORES;
     job.memory_mib = 3072;
     job.disks = vec![4 << 30; 4];
     job.timeout = TIMEOUT;
