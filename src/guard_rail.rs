@@ -129,7 +129,8 @@ impl GuardRail {
     /// # Errors
     ///
     /// As [`Zfs::create_snapshots`]; `InvalidProperty` and `TooBig` for a text in `change` that ZFS
-    /// does not take.
+    /// does not take. An error of the operation [`Stat`](zfs_core::Operation::Stat) comes after the
+    /// snapshots were taken: [`find`](Self::find) finds them.
     ///
     /// # Privileges
     ///
