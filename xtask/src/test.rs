@@ -24,6 +24,9 @@ const TARGET: &str = "zfs";
 /// Its name in the guest, where `zfs` is the command.
 const PROGRAM: &str = "zfs-tests";
 
+/// How long the test of many threads runs, for a longer one on demand.
+const THREAD_SECONDS: &str = "HELIX_ZFS_THREAD_SECONDS";
+
 /// Tells the tests where the examples are.
 const EXAMPLES: &str = "HELIX_ZFS_EXAMPLES";
 
@@ -245,6 +248,9 @@ fn guest_suite(
     }
     job.env(EXAMPLES, "/helix/files/examples");
     job.env("RUST_BACKTRACE", "1");
+    if let Some(seconds) = std::env::var_os(THREAD_SECONDS) {
+        job.env(THREAD_SECONDS, seconds);
+    }
     job.cpus = CORES;
     job.memory_mib = 3072;
     job.disks = vec![4 << 30; 4];

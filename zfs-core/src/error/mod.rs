@@ -281,10 +281,13 @@ impl FailureList {
         let mut read = Self::default();
         for (name, value) in list.iter() {
             let Some(number) = value.as_i32() else {
+                // It failed, though nobody can tell how.
+                read.suppressed = read.suppressed.saturating_add(1);
                 continue;
             };
             if name.to_bytes() == b"N_MORE_ERRORS" {
-                read.suppressed = u32::try_from(number).unwrap_or(0);
+                let more = u32::try_from(number).unwrap_or(0);
+                read.suppressed = read.suppressed.saturating_add(more);
                 continue;
             }
             let errno = Errno::from_raw(number);
@@ -434,6 +437,17 @@ mod tests {
             "cannot create snapshots tank/a@x and 9 more: already exists (EEXIST); \
              tank/a@x: already exists (EEXIST); and 3 more"
         );
+    }
+
+    #[test]
+    fn a_failure_that_cannot_be_read_is_counted() {
+        let mut list = NvMap::new();
+        list.try_insert("tank/a@x", 17i32).unwrap();
+        list.try_insert("tank/b@x", 17u64).unwrap();
+        list.try_insert("N_MORE_ERRORS", 3i32).unwrap();
+        let list = FailureList::read(Operation::Hold, &list);
+        assert_eq!((list.failures.len(), list.suppressed), (1, 4));
+        assert!(!Outcome::new(Operation::Hold, 9, list).is_complete());
     }
 
     #[test]

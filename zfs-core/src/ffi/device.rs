@@ -6,7 +6,7 @@ use crate::nv::{self, NvMap};
 use std::ffi::{CStr, c_char, c_ulong};
 use std::os::fd::{AsRawFd, OwnedFd};
 use zeroize::Zeroizing;
-use zfs_core_sys::ioctl::{dmu_objset_stats, zfs_cmd};
+use zfs_core_sys::ioctl::{dmu_objset_stats, zfs_cmd, zfs_share};
 
 /// Room for an answer. A dataset's properties take some 6 KiB, and the kernel tells when an answer
 /// needs more.
@@ -116,6 +116,7 @@ impl<'d> Request<'d> {
         self.cmd.zc_nvlist_conf_size = 0;
         self.cmd.zc_history = 0;
         self.cmd.zc_history_len = 0;
+        self.cmd.zc_share = zfs_share::default();
         self.cmd.zc_nvlist_dst = address(&self.answer);
         self.cmd.zc_nvlist_dst_size = self.answer.len() as u64;
         self.cmd.zc_nvlist_dst_filled = 0;
