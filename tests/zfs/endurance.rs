@@ -124,7 +124,11 @@ fn ten_thousand_successes() {
             child
                 .set_user(&UserProps::new().set("helix:n", &n.to_string()).unwrap())
                 .unwrap();
-            drop(zfs().hold_until_drop(&[&snap.name()], "guard").unwrap());
+            zfs()
+                .hold_until_drop(&[&snap.name()], "guard")
+                .unwrap()
+                .release()
+                .unwrap();
             snap.destroy().unwrap();
         });
     });

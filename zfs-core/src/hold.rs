@@ -24,8 +24,9 @@ pub struct Hold {
 ///
 /// The kernel ties them to a descriptor of `/dev/zfs` that only this value has, and releases them
 /// when the descriptor's last copy is closed: when the value is dropped, when the process exits,
-/// when it is killed. A child process that is forked without `exec` has a copy, and keeps them
-/// until it ends too. If the machine goes down, they end when the pool is next imported.
+/// when it is killed. A child process has a copy until its `exec`, so that one which another
+/// thread is just starting delays the release by moments, and one that is forked without `exec`
+/// keeps the holds until it ends too. [`release`](Self::release) does not depend on that. If the machine goes down, they end when the pool is next imported.
 #[derive(Debug)]
 #[must_use = "the holds end as soon as this is dropped"]
 pub struct HoldGuard {
