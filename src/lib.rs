@@ -31,6 +31,7 @@
 
 mod guard_rail;
 mod headroom;
+pub mod replicate;
 mod tenant;
 
 pub use guard_rail::{Change, GuardRail, NewerSnapshots, Rollback};

@@ -50,6 +50,8 @@ mod bookmark;
 mod capabilities;
 mod create;
 mod dataset;
+#[cfg(feature = "digest")]
+pub mod digest;
 pub mod error;
 mod ffi;
 mod hold;
@@ -59,7 +61,10 @@ pub mod name;
 pub mod nv;
 pub mod pool;
 pub mod props;
+pub mod receive;
+pub mod send;
 mod snapshot;
+pub mod stream;
 mod userspace;
 mod zfs;
 

@@ -88,6 +88,18 @@ operations! {
     GetUserSpace = "get space by owner of",
     /// Setting a per-user, per-group or per-project quota.
     SetUserQuota = "set quota of an owner on",
+    /// Sending.
+    Send = "send",
+    /// Estimating the size of a stream.
+    EstimateSend = "estimate the stream of",
+    /// Asking how far a send is.
+    GetSendProgress = "get progress of sending",
+    /// Receiving.
+    Receive = "receive",
+    /// Discarding a partial receive.
+    AbortReceive = "abort receiving",
+    /// Reading a stream, or what describes one.
+    ReadStream = "read stream",
     /// Listing pools.
     ListPools = "list pools",
     /// Reading a pool's state.

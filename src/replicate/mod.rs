@@ -1,0 +1,1 @@
+//! Replication that cannot promote bad data.

@@ -1,0 +1,1 @@
+//! Sending, and what resumes it.

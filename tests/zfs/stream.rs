@@ -1,0 +1,1 @@
+//! Streams as data, and their digests, against what real kernels send.

@@ -1,0 +1,2 @@
+//! Merkle digests of streams and of what they carry.
+#![forbid(unsafe_code)]

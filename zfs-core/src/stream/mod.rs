@@ -1,0 +1,4 @@
+//! Send streams as data: records, checksums and resume tokens, without a kernel.
+#![forbid(unsafe_code)]
+
+mod token;

@@ -1,0 +1,1 @@
+//! What an interrupted receive left behind, as the text that resumes it.
