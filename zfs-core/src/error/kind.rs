@@ -73,6 +73,26 @@ pub enum ErrorKind {
     Protocol,
     /// Another operation that excludes this one is in progress.
     InProgress,
+    /// The dataset does not have the snapshot that an incremental stream builds on.
+    NoBase,
+    /// The dataset was modified, or has newer snapshots, since the snapshot that an incremental
+    /// stream builds on.
+    Modified,
+    /// The dataset holds the state of a receive that was interrupted or still runs.
+    PartialReceive,
+    /// The stream ends early.
+    Truncated,
+    /// What was read is not a valid stream, or not of the kind that is taken here.
+    InvalidStream,
+    /// The stream is valid, and not the one that was expected.
+    UnexpectedStream,
+    /// The snapshot that a raw incremental stream builds on was not itself received raw, or from
+    /// elsewhere.
+    IvsetMismatch,
+    /// The dataset has large blocks and the incremental stream was sent without them.
+    LargeBlockMismatch,
+    /// What a stream is read from, or written to, failed.
+    Transport,
     /// None of the above: see the error number.
     Other,
 }
@@ -112,6 +132,18 @@ impl ErrorKind {
             (Op::SetProperties | Op::InheritProperty, Errno::EINVAL) => Self::InvalidProperty,
             (_, Errno::ZFS_ERR_BADPROP) => Self::InvalidProperty,
 
+            (Op::Receive, Errno::ENODEV) => Self::NoBase,
+            (Op::Receive, Errno::ETXTBSY) => Self::Modified,
+            (Op::Receive, Errno::EACCES) => Self::KeyNotLoaded,
+            (Op::Receive, Errno::ERANGE) => Self::InvalidStream,
+            (_, Errno::ZFS_ERR_RESUME_EXISTS) => Self::PartialReceive,
+            (_, Errno::ZFS_ERR_STREAM_TRUNCATED) => Self::Truncated,
+            (
+                _,
+                Errno::ZFS_ERR_FROM_IVSET_GUID_MISSING | Errno::ZFS_ERR_FROM_IVSET_GUID_MISMATCH,
+            ) => Self::IvsetMismatch,
+            (_, Errno::ZFS_ERR_STREAM_LARGE_BLOCK_MISMATCH) => Self::LargeBlockMismatch,
+
             (_, Errno::ENOENT | Errno::ESRCH | Errno::ENXIO | Errno::ENODEV) => Self::NotFound,
             (_, Errno::EEXIST) => Self::AlreadyExists,
             (_, Errno::EBUSY | Errno::ETXTBSY) => Self::Busy,
@@ -131,7 +163,9 @@ impl ErrorKind {
                 | Errno::ZFS_ERR_IOC_CMD_UNAVAIL
                 | Errno::ZFS_ERR_IOC_ARG_UNAVAIL
                 | Errno::ZFS_ERR_CRYPTO_NOTSUP
-                | Errno::ZFS_ERR_VDEV_NOTSUP,
+                | Errno::ZFS_ERR_VDEV_NOTSUP
+                | Errno::ZFS_ERR_SPILL_BLOCK_FLAG_MISSING
+                | Errno::ZFS_ERR_UNKNOWN_SEND_STREAM_FEATURE,
             ) => Self::Unsupported,
             (_, Errno::E2BIG | Errno::EFBIG | Errno::EOVERFLOW) => Self::TooBig,
             (_, Errno::ZFS_ERR_WRONG_PARENT) => Self::WrongKind,
@@ -190,6 +224,15 @@ impl ErrorKind {
             Self::OutOfMemory => "out of memory",
             Self::Protocol => "unintelligible answer of the kernel",
             Self::InProgress => "excluded by an operation in progress",
+            Self::NoBase => "does not have the snapshot that the stream builds on",
+            Self::Modified => "modified since the snapshot that the stream builds on",
+            Self::PartialReceive => "holds the state of an unfinished receive",
+            Self::Truncated => "the stream ends early",
+            Self::InvalidStream => "invalid stream",
+            Self::UnexpectedStream => "another stream was expected",
+            Self::IvsetMismatch => "the base of the raw stream is not the same here",
+            Self::LargeBlockMismatch => "has large blocks and the stream does not",
+            Self::Transport => "reading or writing the stream failed",
             Self::Other => "failed",
         }
     }

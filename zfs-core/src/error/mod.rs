@@ -11,7 +11,7 @@ pub use operation::Operation;
 use crate::name::NameError;
 use crate::nv::NvMap;
 use std::ffi::CString;
-use std::fmt;
+use std::{fmt, io};
 
 /// The result of an operation on ZFS.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -32,6 +32,7 @@ struct Inner {
     failures: Vec<Failure>,
     suppressed: u32,
     detail: Option<String>,
+    source: Option<io::Error>,
 }
 
 /// One item of a batch that failed.
@@ -107,6 +108,7 @@ impl Error {
             failures: Vec::new(),
             suppressed: 0,
             detail: None,
+            source: None,
         }))
     }
 
@@ -125,6 +127,7 @@ impl Error {
             failures: Vec::new(),
             suppressed: 0,
             detail: Some(detail.into()),
+            source: None,
         }))
     }
 
@@ -150,6 +153,19 @@ impl Error {
     pub(crate) fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
         self
+    }
+
+    /// A failure to read or write what is no ZFS object. The whole of it is the error's
+    /// [source](std::error::Error::source).
+    #[allow(dead_code, reason = "for streams, which follow")]
+    pub(crate) fn transport(
+        operation: Operation,
+        object: impl Into<String>,
+        source: io::Error,
+    ) -> Self {
+        let mut error = Self::refused(operation, object, ErrorKind::Transport, source.to_string());
+        error.0.source = Some(source);
+        error
     }
 
     /// Adds the kernel's list of failures. When they all mean the same, so does the error.
@@ -202,6 +218,7 @@ impl fmt::Display for Error {
             failures,
             suppressed,
             detail,
+            source: _,
         } = &*self.0;
         write!(f, "cannot {operation}")?;
         if !object.is_empty() {
@@ -238,6 +255,7 @@ impl fmt::Debug for Error {
             failures,
             suppressed,
             detail,
+            source,
         } = &*self.0;
         f.debug_struct("Error")
             .field("operation", operation)
@@ -247,11 +265,17 @@ impl fmt::Debug for Error {
             .field("failures", failures)
             .field("suppressed", suppressed)
             .field("detail", detail)
+            .field("source", source)
             .finish()
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let source = self.0.source.as_ref()?;
+        Some(source)
+    }
+}
 
 impl From<NameError> for Error {
     fn from(error: NameError) -> Self {
