@@ -98,6 +98,7 @@ errnos! {
     ECANCELED = libc::ECANCELED, "canceled";
     ESHUTDOWN = libc::ESHUTDOWN, "shutting down";
     ETXTBSY = libc::ETXTBSY, "modified since the snapshot";
+    ERESTARTSYS = 512, "interrupted by a signal";
     ZFS_ERR_CHECKPOINT_EXISTS = 1024, "the pool has a checkpoint";
     ZFS_ERR_DISCARDING_CHECKPOINT = 1025, "a checkpoint is being discarded";
     ZFS_ERR_NO_CHECKPOINT = 1026, "the pool has no checkpoint";

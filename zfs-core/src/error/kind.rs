@@ -171,7 +171,7 @@ impl ErrorKind {
             (_, Errno::ZFS_ERR_WRONG_PARENT) => Self::WrongKind,
             (_, Errno::EIO) => Self::Io,
             (_, Errno::ECKSUM) => Self::Corrupt,
-            (_, Errno::EINTR) => Self::Interrupted,
+            (_, Errno::EINTR | Errno::ERESTARTSYS) => Self::Interrupted,
             (_, Errno::ENOMEM) => Self::OutOfMemory,
             (
                 _,

@@ -65,7 +65,17 @@ pub(crate) struct Request<'d> {
     number: c_ulong,
     cmd: Box<zfs_cmd>,
     source: Zeroizing<Vec<u8>>,
+    /// How much of `source` is input.
+    source_len: usize,
     answer: Vec<u8>,
+    answer_place: AnswerPlace,
+}
+
+/// Where the kernel writes its answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AnswerPlace {
+    Apart,
+    OverInput,
 }
 
 impl<'d> Request<'d> {
@@ -76,7 +86,9 @@ impl<'d> Request<'d> {
             number,
             cmd: zfs_cmd::zeroed(),
             source: Zeroizing::new(Vec::new()),
+            source_len: 0,
             answer: Vec::new(),
+            answer_place: AnswerPlace::Apart,
         };
         request.set_name(name);
         request
@@ -99,6 +111,7 @@ impl<'d> Request<'d> {
     pub(crate) fn input(mut self, list: &NvMap) -> Result<Self, Refusal> {
         nv::encode_native_into(list, &mut self.source)
             .map_err(|error| Refusal::Answer(error.to_string()))?;
+        self.source_len = self.source.len();
         Ok(self)
     }
 
@@ -108,28 +121,59 @@ impl<'d> Request<'d> {
         self
     }
 
+    /// Asks for an answer that is written over the input, so that the request cannot be carried
+    /// out twice.
+    ///
+    /// A request that reads or writes a pipe returns `ERESTARTSYS` from a wait that a signal ends,
+    /// be it a `SIGSTOP`, which no thread can block. When the process goes on, the kernel restarts
+    /// the system call behind the caller's back: a second stream would follow the beginning of the
+    /// first. It writes the answer even then, and so finds an input that it refuses, which
+    /// [`was_interrupted`](Self::was_interrupted) tells.
+    pub(crate) fn answered_over_input(mut self) -> Self {
+        let len = self.source_len.max(ANSWER_LEN);
+        self.source.resize(len, 0);
+        self.answer_place = AnswerPlace::OverInput;
+        self
+    }
+
     /// Issues the request once.
     pub(crate) fn run(&mut self) -> Result<(), Errno> {
         self.cmd.zc_nvlist_src = address(&self.source);
-        self.cmd.zc_nvlist_src_size = self.source.len() as u64;
+        self.cmd.zc_nvlist_src_size = self.source_len as u64;
         self.cmd.zc_nvlist_conf = 0;
         self.cmd.zc_nvlist_conf_size = 0;
         self.cmd.zc_history = 0;
         self.cmd.zc_history_len = 0;
         self.cmd.zc_share = zfs_share::default();
-        self.cmd.zc_nvlist_dst = address(&self.answer);
-        self.cmd.zc_nvlist_dst_size = self.answer.len() as u64;
+        self.cmd.zc_nvlist_dst = address(self.answer_buffer());
+        self.cmd.zc_nvlist_dst_size = self.answer_buffer().len() as u64;
         self.cmd.zc_nvlist_dst_filled = 0;
         let cmd: *mut zfs_cmd = &mut *self.cmd;
         // SAFETY: `cmd` is a live, exclusively borrowed `zfs_cmd` of the kernel's layout. Its two
         // addresses, just set whatever they were before, belong to buffers of this request and are
-        // stated with their lengths; the kernel writes to no other than the answer, which is
-        // borrowed exclusively too. The descriptor is open for as long as the device is borrowed.
+        // stated with their lengths; the kernel writes to no other than the answer's, which is
+        // borrowed exclusively too. Where that is the input's as well, the kernel has copied the
+        // input before it writes. The descriptor is open for as long as the device is borrowed.
         let status =
             unsafe { zfs_core_sys::ioctl::zfs_ioctl(self.device.0.as_raw_fd(), self.number, cmd) };
         match status {
             0 => Ok(()),
             errno => Err(Errno::from_raw(errno)),
+        }
+    }
+
+    /// Whether `errno`, the error of the last run, means that a signal ended it in the middle.
+    ///
+    /// The kernel's own number for that is for itself, but gets out when the signal is gone before
+    /// the call returns. An answer beside a complaint about the input is that of a first run, and
+    /// the complaint is about it.
+    pub(crate) fn was_interrupted(&self, errno: Errno) -> bool {
+        match errno {
+            Errno::EINTR | Errno::ERESTARTSYS => true,
+            Errno::ZFS_ERR_IOC_ARG_REQUIRED | Errno::ZFS_ERR_IOC_ARG_UNAVAIL => {
+                self.answer_place == AnswerPlace::OverInput && self.cmd.zc_nvlist_dst_filled != 0
+            }
+            _ => false,
         }
     }
 
@@ -166,7 +210,7 @@ impl<'d> Request<'d> {
         // The size is that of the packed list even if it did not fit and nothing was written.
         let list = usize::try_from(self.cmd.zc_nvlist_dst_size)
             .ok()
-            .and_then(|len| self.answer.get(..len));
+            .and_then(|len| self.answer_buffer().get(..len));
         match list {
             Some(list) => nv::decode(list).map_err(|error| Refusal::Answer(error.to_string())),
             None => Ok(NvMap::new()),
@@ -184,8 +228,15 @@ impl<'d> Request<'d> {
     pub(crate) fn answer_bytes(&self) -> &[u8] {
         usize::try_from(self.cmd.zc_nvlist_dst_size)
             .ok()
-            .and_then(|len| self.answer.get(..len))
+            .and_then(|len| self.answer_buffer().get(..len))
             .unwrap_or_default()
+    }
+
+    fn answer_buffer(&self) -> &[u8] {
+        match self.answer_place {
+            AnswerPlace::Apart => &self.answer,
+            AnswerPlace::OverInput => &self.source,
+        }
     }
 
     /// `zc_name`, which list requests move on.

@@ -5,3 +5,5 @@
 pub(crate) mod device;
 pub(crate) mod lzc;
 pub(crate) mod nvlist;
+pub(crate) mod pipe;
+pub(crate) mod signal;
