@@ -11,6 +11,7 @@ mod bench;
 mod bindings;
 mod cache;
 mod cargo;
+mod corpus;
 mod demo;
 mod guest;
 mod host;
@@ -49,6 +50,8 @@ cargo xtask COMMAND
 
   bindings [--check]   generates zfs-core-sys/src/bindings.rs from the headers of
                        2.1, or checks that it is what they give
+  corpus [--zfs V]...  makes the real streams of zfs-core/tests/corpus anew
+                       (default all)
   abi                  compares zfs-core-sys with the headers and the module
                        source of each version
 
@@ -98,6 +101,7 @@ fn run() -> anyhow::Result<ExitCode> {
             }
             bindings::run(check).map(|()| ExitCode::SUCCESS)
         }
+        "corpus" => corpus::run(arguments),
         "abi" => match arguments.next()? {
             None => abi::run().map(|()| ExitCode::SUCCESS),
             Some(other) => Err(other.unexpected().into()),
