@@ -2,3 +2,5 @@
 #![forbid(unsafe_code)]
 
 mod token;
+
+pub use token::{MAX_TOKEN_LEN, ResumeToken, TokenError};
