@@ -13,6 +13,7 @@ mod cache;
 mod cargo;
 mod corpus;
 mod demo;
+mod fuzz;
 mod guest;
 mod host;
 mod job;
@@ -52,6 +53,8 @@ cargo xtask COMMAND
                        2.1, or checks that it is what they give
   corpus [--zfs V]...  makes the real streams of zfs-core/tests/corpus anew
                        (default all)
+  fuzz [TARGET] [--seconds N]
+                       fuzzes the decoders (needs cargo-fuzz; 600 s each)
   abi                  compares zfs-core-sys with the headers and the module
                        source of each version
 
@@ -102,6 +105,7 @@ fn run() -> anyhow::Result<ExitCode> {
             bindings::run(check).map(|()| ExitCode::SUCCESS)
         }
         "corpus" => corpus::run(arguments),
+        "fuzz" => fuzz::run(arguments),
         "abi" => match arguments.next()? {
             None => abi::run().map(|()| ExitCode::SUCCESS),
             Some(other) => Err(other.unexpected().into()),

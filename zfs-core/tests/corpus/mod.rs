@@ -3,6 +3,11 @@
 //!
 //! Test programs take this in with `#[path = "…/zfs-core/tests/corpus/mod.rs"] mod corpus;`.
 #![allow(dead_code, reason = "no test needs all of it")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::io::Read;
 
@@ -91,6 +96,6 @@ impl Stream {
 
     /// Whether it is a package of several streams, which no kernel takes as it is.
     pub(crate) fn is_compound(&self) -> bool {
-        self.begins[0].kind == 2
+        self.begins.first().is_some_and(|begin| begin.kind == 2)
     }
 }
