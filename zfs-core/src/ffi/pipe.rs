@@ -57,6 +57,14 @@ pub(crate) fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether reads and writes through this descriptor wait.
+pub(crate) fn is_blocking(fd: impl AsFd) -> io::Result<bool> {
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: the request takes no argument.
+    let flags = check(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
+    Ok(flags & libc::O_NONBLOCK == 0)
+}
+
 /// How many bytes are in a pipe.
 pub(crate) fn unread(fd: impl AsFd) -> io::Result<usize> {
     let mut count: c_int = 0;
