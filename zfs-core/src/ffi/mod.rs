@@ -6,6 +6,4 @@ pub(crate) mod device;
 pub(crate) mod lzc;
 pub(crate) mod nvlist;
 pub(crate) mod pipe;
-#[cfg(feature = "tokio")]
-pub(crate) mod readiness;
 pub(crate) mod signal;
