@@ -73,6 +73,8 @@ pub enum ErrorKind {
     Protocol,
     /// Another operation that excludes this one is in progress.
     InProgress,
+    /// What an incremental stream is to build on is not in the past of the snapshot.
+    NotAncestor,
     /// The dataset does not have the snapshot that an incremental stream builds on.
     NoBase,
     /// The dataset was modified, or has newer snapshots, since the snapshot that an incremental
@@ -131,6 +133,10 @@ impl ErrorKind {
             }
             (Op::SetProperties | Op::InheritProperty, Errno::EINVAL) => Self::InvalidProperty,
             (_, Errno::ZFS_ERR_BADPROP) => Self::InvalidProperty,
+
+            (Op::Send | Op::EstimateSend, Errno::EACCES) => Self::KeyNotLoaded,
+            (Op::Send | Op::EstimateSend, Errno::EXDEV) => Self::NotAncestor,
+            (Op::Send, Errno::EPIPE) => Self::Transport,
 
             (Op::Receive, Errno::ENODEV) => Self::NoBase,
             (Op::Receive, Errno::ETXTBSY) => Self::Modified,
@@ -224,6 +230,7 @@ impl ErrorKind {
             Self::OutOfMemory => "out of memory",
             Self::Protocol => "unintelligible answer of the kernel",
             Self::InProgress => "excluded by an operation in progress",
+            Self::NotAncestor => "the base is not in the snapshot's past",
             Self::NoBase => "does not have the snapshot that the stream builds on",
             Self::Modified => "modified since the snapshot that the stream builds on",
             Self::PartialReceive => "holds the state of an unfinished receive",

@@ -157,7 +157,6 @@ impl Error {
 
     /// A failure to read or write what is no ZFS object. The whole of it is the error's
     /// [source](std::error::Error::source).
-    #[allow(dead_code, reason = "for streams, which follow")]
     pub(crate) fn transport(
         operation: Operation,
         object: impl Into<String>,

@@ -33,7 +33,7 @@ impl Device {
 }
 
 /// Why a request brought no usable answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Refusal {
     /// The kernel said no.
     Errno(Errno),

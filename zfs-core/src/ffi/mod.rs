@@ -6,4 +6,6 @@ pub(crate) mod device;
 pub(crate) mod lzc;
 pub(crate) mod nvlist;
 pub(crate) mod pipe;
+#[cfg(feature = "tokio")]
+pub(crate) mod readiness;
 pub(crate) mod signal;

@@ -211,15 +211,25 @@ impl Dataset {
     /// `zfs-change-key(8)` with `-i`.
     #[doc(alias = "lzc_change_key")]
     pub fn inherit_key(&self) -> Result<()> {
-        const OPERATION: Operation = Operation::InheritKey;
         const INHERIT: u64 = 3;
+        self.change_key_root(INHERIT)
+    }
+
+    /// As [`inherit_key`](Self::inherit_key) without the key having to be loaded, for a dataset that
+    /// was received raw from one that inherits.
+    pub(crate) fn force_inherit_key(&self) -> Result<()> {
+        const FORCE_INHERIT: u64 = 5;
+        self.change_key_root(FORCE_INHERIT)
+    }
+
+    fn change_key_root(&self, command: u64) -> Result<()> {
         let mut args = NvMap::new();
-        args.insert(c"crypt_cmd", INHERIT);
+        args.insert(c"crypt_cmd", command);
         self.zfs
             .request(ZFS_IOC_CHANGE_KEY, self.name.as_c_str())
             .input(&args)
             .and_then(|mut request| request.run().map_err(Refusal::from))
-            .map_err(|refusal| self.change_error(OPERATION, refusal))
+            .map_err(|refusal| self.change_error(Operation::InheritKey, refusal))
     }
 
     fn change_error(&self, operation: Operation, refusal: Refusal) -> Error {

@@ -143,7 +143,7 @@ impl ResumeToken {
         };
         let guids = |list: &mut NvMap, key| match list.remove(key) {
             None => Ok(None),
-            Some(Value::Uint64Array(guids)) => Ok(Some(guids.into())),
+            Some(Value::Uint64Array(guids)) => Ok(Some(guids)),
             Some(_) => Err(TokenError::Missing(key)),
         };
         let number = |list: &mut NvMap, key| {
