@@ -4,7 +4,7 @@
 mod corpus;
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 fn main() -> io::Result<()> {
@@ -33,6 +33,15 @@ fn main() -> io::Result<()> {
         }
         if let Some(token) = stream.token {
             save("resume_token", name.clone(), token.as_bytes())?;
+            let digits = token.rsplit('-').next().unwrap_or_default();
+            let zlib: Vec<u8> = digits
+                .as_bytes()
+                .chunks(2)
+                .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+                .collect();
+            let mut list = Vec::new();
+            flate2::read::ZlibDecoder::new(zlib.as_slice()).read_to_end(&mut list)?;
+            save("resume_token", format!("{name}-list"), &list)?;
         }
         save("stream", name, &bytes)?;
     }
