@@ -43,7 +43,7 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Result<ExitCode> {
     let folder = cargo::workspace().join("fuzz");
     let seeds = cargo::command()
         .current_dir(&folder)
-        .args(["run", "--quiet", "--bin", "seeds"])
+        .args(["run", "--quiet", "--example", "seeds"])
         .status()
         .context("cannot run cargo")?;
     ensure!(seeds.success(), "there are no seeds");
