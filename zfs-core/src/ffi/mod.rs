@@ -9,3 +9,4 @@ pub(crate) mod pipe;
 #[cfg(feature = "tokio")]
 pub(crate) mod readiness;
 pub(crate) mod signal;
+pub(crate) mod simd;

@@ -29,7 +29,7 @@ pub struct StreamError {
 /// | [`Truncated`](Self::Truncated) | [`ErrorKind::Truncated`] |
 /// | [`Checksum`](Self::Checksum), [`ClosingBytes`](Self::ClosingBytes) | [`ErrorKind::Corrupt`] |
 /// | [`TooLong`](Self::TooLong) | [`ErrorKind::TooBig`] |
-/// | [`Io`](Self::Io) | [`ErrorKind::Io`] |
+/// | [`Io`](Self::Io) | [`ErrorKind::Transport`] |
 /// | all others | [`ErrorKind::InvalidStream`] |
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -129,7 +129,7 @@ impl StreamError {
             Problem::Truncated { .. } => ErrorKind::Truncated,
             Problem::Checksum { .. } | Problem::ClosingBytes => ErrorKind::Corrupt,
             Problem::TooLong { .. } => ErrorKind::TooBig,
-            Problem::Io(_) => ErrorKind::Io,
+            Problem::Io(_) => ErrorKind::Transport,
             _ => ErrorKind::InvalidStream,
         }
     }

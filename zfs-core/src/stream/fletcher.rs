@@ -1,4 +1,5 @@
 use super::ByteOrder;
+use crate::ffi::simd::lanes_if_fast;
 
 /// The checksum of send streams: Fletcher-4 over 32-bit words, with sums of 64 bits.
 ///
@@ -47,13 +48,23 @@ impl Fletcher4 {
     /// out: the sum of two parts is that of the whole only if the first is a multiple of four.
     pub fn update(&mut self, bytes: &[u8]) {
         match self.order {
-            ByteOrder::Little => self.add(bytes, u32::from_le_bytes),
+            ByteOrder::Little => {
+                let wide = bytes.len() - bytes.len() % BLOCK;
+                let (wide, rest) = bytes.split_at_checked(wide).unwrap_or((&[], bytes));
+                // Shorter pieces keep the numbers below small.
+                for piece in wide.chunks(1 << 20) {
+                    match lanes_if_fast(piece) {
+                        Some(lanes) => self.join(piece.len() as u64 / 4, lanes),
+                        None => self.add(piece, u32::from_le_bytes),
+                    }
+                }
+                self.add(rest, u32::from_le_bytes);
+            }
             ByteOrder::Big => self.add(bytes, u32::from_be_bytes),
         }
     }
 
-    // One word a clock cycle, for each sum waits only for itself: two to three times the speed of
-    // BLAKE3 with AVX-512. Lanes that are put together at the end gain a quarter more with SSE2.
+    /// Adds word after word, one a clock cycle: no sum waits for more than the one before it.
     #[inline(always)]
     fn add(&mut self, bytes: &[u8], word: impl Fn([u8; 4]) -> u32) {
         let [mut a, mut b, mut c, mut d] = self.sums;
@@ -66,6 +77,92 @@ impl Fletcher4 {
         }
         self.sums = [a, b, c, d];
     }
+
+    /// Adds `n` words that were summed in lanes.
+    ///
+    /// After a word come `r - 1` others, so that it is in the four sums 1, r, r(r+1)/2 and
+    /// r(r+1)(r+2)/6 times. In its lane it is so with m in place of r, and r = 4m - lane. Each sum
+    /// is therefore one of the lanes' sums, and `weights` says which.
+    fn join(&mut self, n: u64, lanes: [[u64; LANES]; 4]) {
+        let [a, b, c, d] = self.sums;
+        let second = n * (n + 1) / 2;
+        let third = n * (n + 1) * (n + 2) / 6;
+        let mut sums = [
+            a,
+            dot([n, 1, 0, 0], [a, b, c, d]),
+            dot([second, n, 1, 0], [a, b, c, d]),
+            dot([third, second, n, 1], [a, b, c, d]),
+        ];
+        let [a, b, c, d] = lanes;
+        for (lane, (((a, b), c), d)) in (0..).zip(a.into_iter().zip(b).zip(c).zip(d)) {
+            for (sum, weights) in sums.iter_mut().zip(weights(lane)) {
+                *sum = sum.wrapping_add(dot(weights, [a, b, c, d]));
+            }
+        }
+        self.sums = sums;
+    }
+}
+
+/// How many words are summed side by side, independently of each other.
+const LANES: usize = 4;
+/// Bytes that the lanes take at once.
+const BLOCK: usize = 4 * 4 * LANES;
+
+/// The four sums of each lane's words.
+#[inline(always)]
+pub(crate) fn lanes(bytes: &[u8]) -> [[u64; LANES]; 4] {
+    let [mut a, mut b, mut c, mut d] = [[0_u64; LANES]; 4];
+    for block in bytes.chunks_exact(BLOCK) {
+        for step in block.chunks_exact(4 * LANES) {
+            let mut words = [0; LANES];
+            for (word, bytes) in words.iter_mut().zip(step.chunks_exact(4)) {
+                *word = bytes
+                    .first_chunk()
+                    .map_or(0, |bytes| u32::from_le_bytes(*bytes).into());
+            }
+            a = plus(a, words);
+            b = plus(b, a);
+            c = plus(c, b);
+            d = plus(d, c);
+        }
+    }
+    [a, b, c, d]
+}
+
+#[inline(always)]
+fn plus(mut to: [u64; LANES], from: [u64; LANES]) -> [u64; LANES] {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = to.wrapping_add(from);
+    }
+    to
+}
+
+fn dot(weights: [u64; 4], sums: [u64; 4]) -> u64 {
+    let products = weights
+        .into_iter()
+        .zip(sums)
+        .map(|(w, s)| w.wrapping_mul(s));
+    products.fold(0, u64::wrapping_add)
+}
+
+/// How often the four sums of a lane are in each of the four sums of all.
+///
+/// Each row writes down a polynomial of m by its values at 0, -1, -2 and -3, where all but one, two
+/// and three of 1, m, m(m+1)/2 and m(m+1)(m+2)/6 are 0.
+fn weights(lane: i64) -> [[u64; 4]; 4] {
+    let times: [fn(i64) -> i64; 4] = [
+        |_| 1,
+        |r| r,
+        |r| r * (r + 1) / 2,
+        |r| r * (r + 1) * (r + 2) / 6,
+    ];
+    times.map(|times| {
+        let [at0, at1, at2, at3] = [0, -1, -2, -3].map(|m| times(LANES as i64 * m - lane));
+        let first = at0 - at1;
+        let second = at2 - at0 + 2 * first;
+        let third = at0 - at3 - 3 * first + 3 * second;
+        [at0, first, second, third].map(|weight| 0_u64.wrapping_add_signed(weight))
+    })
 }
 
 impl Default for Fletcher4 {
@@ -77,30 +174,42 @@ impl Default for Fletcher4 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    #[test]
-    fn parts_are_the_whole() {
-        let bytes: Vec<u8> = (0..4096_u32)
-            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
-            .collect();
-        let mut whole = Fletcher4::new();
-        whole.update(&bytes);
-        for at in (0..=bytes.len()).step_by(124) {
-            let (first, second) = bytes.split_at(at);
-            let mut parts = Fletcher4::new();
-            parts.update(first);
-            parts.update(second);
-            assert_eq!(parts, whole);
+    /// Word after word, in the other byte order as well.
+    fn plainly(bytes: &[u8], word: fn([u8; 4]) -> u32) -> [u64; 4] {
+        let mut sum = Fletcher4::new();
+        sum.add(bytes, word);
+        sum.words()
+    }
+
+    proptest! {
+        #[test]
+        fn lanes_and_parts_are_the_whole(
+            bytes in prop::collection::vec(any::<u8>(), 0..6000),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        ) {
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() / 4 + 1) * 4).collect();
+            cuts.sort_unstable();
+            let mut little = Fletcher4::new();
+            let mut big = Fletcher4::of_order(ByteOrder::Big);
+            let mut from = 0;
+            for to in cuts.into_iter().chain([bytes.len()]) {
+                little.update(&bytes[from..to]);
+                big.update(&bytes[from..to]);
+                from = to;
+            }
+            prop_assert_eq!(little.words(), plainly(&bytes, u32::from_le_bytes));
+            prop_assert_eq!(big.words(), plainly(&bytes, u32::from_be_bytes));
         }
     }
 
     #[test]
-    fn the_other_order_is_the_sum_of_swapped_words() {
-        let mut little = Fletcher4::new();
-        little.update(&[1, 2, 3, 4, 5, 6, 7, 8]);
-        let mut big = Fletcher4::of_order(ByteOrder::Big);
-        big.update(&[4, 3, 2, 1, 8, 7, 6, 5]);
-        assert_eq!(little.words(), big.words());
+    fn long_pieces_of_the_largest_words() {
+        let bytes = vec![0xff; (3 << 20) + 68];
+        let mut sum = Fletcher4::new();
+        sum.update(&bytes);
+        assert_eq!(sum.words(), plainly(&bytes, u32::from_le_bytes));
     }
 
     #[test]

@@ -52,6 +52,7 @@ mod walk;
 pub use begin::{Begin, BeginFlags, HeaderKind, StreamFeatures};
 pub use error::{Problem, StreamError};
 pub use fletcher::Fletcher4;
+pub(crate) use fletcher::lanes;
 pub use pass::{Observer, PassThrough};
 pub use reader::StreamReader;
 pub use record::{
