@@ -287,14 +287,16 @@ impl Walk {
             return Ok(body);
         };
         // User space leaves the checksum of those it writes empty, and old kernels did so too.
-        // Then nothing covers these bytes.
-        if fields.sums(CHECKSUM_AT) == [0; 4] {
-            let closes = self.place == Place::Between;
+        // Then nothing covers these bytes. What closes a compound stream never has any.
+        let closes = self.place == Place::Between;
+        let empty = fields.sums(CHECKSUM_AT) == [0; 4];
+        if closes || empty {
             let to_guid = match &self.begin {
                 Some(begin) if !closes => begin.to_guid,
                 _ => 0,
             };
-            let clean = fields.u32(4) == 0
+            let clean = empty
+                && fields.u32(4) == 0
                 && end.to_guid == to_guid
                 && !(closes && end.checksum != [0; 4])
                 && (48..CHECKSUM_AT).step_by(8).all(|at| fields.u64(at) == 0);
