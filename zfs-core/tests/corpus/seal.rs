@@ -127,13 +127,14 @@ struct Sum([u64; 4]);
 
 impl Sum {
     fn add(&mut self, bytes: &[u8], big: bool) {
-        for at in (0..bytes.len() / 4 * 4).step_by(4) {
-            let mut add = u64::from(word4(bytes, at, big));
-            for sum in &mut self.0 {
-                *sum = sum.wrapping_add(add);
-                add = *sum;
-            }
+        let [mut a, mut b, mut c, mut d] = self.0;
+        for word in bytes.chunks_exact(4) {
+            a = a.wrapping_add(u64::from(word4(word, 0, big)));
+            b = b.wrapping_add(a);
+            c = c.wrapping_add(b);
+            d = d.wrapping_add(c);
         }
+        self.0 = [a, b, c, d];
     }
 
     fn write(&self, bytes: &mut [u8], at: usize, big: bool) {
