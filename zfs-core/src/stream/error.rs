@@ -27,7 +27,7 @@ pub struct StreamError {
 /// | problem | [`Error::kind`] |
 /// |---|---|
 /// | [`Truncated`](Self::Truncated) | [`ErrorKind::Truncated`] |
-/// | [`Checksum`](Self::Checksum), [`ClosingBytes`](Self::ClosingBytes) | [`ErrorKind::Corrupt`] |
+/// | [`Checksum`](Self::Checksum), [`NoChecksum`](Self::NoChecksum), [`ClosingBytes`](Self::ClosingBytes) | [`ErrorKind::Corrupt`] |
 /// | [`TooLong`](Self::TooLong) | [`ErrorKind::TooBig`] |
 /// | [`Io`](Self::Io) | [`ErrorKind::Transport`] |
 /// | all others | [`ErrorKind::InvalidStream`] |
@@ -55,6 +55,11 @@ pub enum Problem {
         /// What its bytes come to.
         computed: [u64; 4],
     },
+    /// The checksum that should prove this record is not filled in. Senders before 0.7 left them
+    /// out, and [`allow_missing_checksums`](super::ReadOptions::allow_missing_checksums) accepts
+    /// that; in a newer stream the lengths do not lead to a header.
+    #[error("no checksum proves it")]
+    NoChecksum,
     /// The stream does not begin with the magic number, in either byte order.
     #[error("not a send stream: magic number {0:#x}")]
     BadMagic(u64),
@@ -127,7 +132,9 @@ impl StreamError {
     pub fn kind(&self) -> ErrorKind {
         match &self.problem {
             Problem::Truncated { .. } => ErrorKind::Truncated,
-            Problem::Checksum { .. } | Problem::ClosingBytes => ErrorKind::Corrupt,
+            Problem::Checksum { .. } | Problem::NoChecksum | Problem::ClosingBytes => {
+                ErrorKind::Corrupt
+            }
             Problem::TooLong { .. } => ErrorKind::TooBig,
             Problem::Io(_) => ErrorKind::Transport,
             _ => ErrorKind::InvalidStream,

@@ -157,7 +157,7 @@ fn weights(lane: i64) -> [[u64; 4]; 4] {
         |r| r * (r + 1) * (r + 2) / 6,
     ];
     times.map(|times| {
-        let [at0, at1, at2, at3] = [0, -1, -2, -3].map(|m| times(LANES as i64 * m - lane));
+        let [at0, at1, at2, at3] = [0, -1, -2, -3].map(|m| times(4 * m - lane));
         let first = at0 - at1;
         let second = at2 - at0 + 2 * first;
         let third = at0 - at3 - 3 * first + 3 * second;

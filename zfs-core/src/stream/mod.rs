@@ -26,10 +26,9 @@
 //! A running Fletcher-4 sum goes through a stream, and every header states it as it was before
 //! that header's own last 32 bytes. So the payload of a record is proven by the header that comes
 //! after it. The readers here look at that header first: **a record that they give out is proven**,
-//! header and payload, by a checksum that follows its last byte. What ZFS leaves open stays open:
+//! header and payload, by a checksum that follows its last byte. [`ReadOptions`] name the two
+//! exceptions that can be allowed. What ZFS leaves open stays open:
 //!
-//! - A checksum of four zeros means that the sender did not fill it in, as releases before 2014
-//!   did not. Such a header proves nothing; the next one that is filled in does, and END always is.
 //! - The sum is no protection against intent: who can change a stream can make its checksums right.
 //!   The digests of the module `digest` are for that.
 //! - `zfs send -R` closes a compound stream even when one of the streams in it could not be made.

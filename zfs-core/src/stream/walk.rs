@@ -11,16 +11,18 @@ use zfs_core_sys::ioctl;
 #[must_use]
 pub struct ReadOptions {
     missing_end: bool,
+    missing_checksums: bool,
     max_payload: u64,
     max_begin_payload: u64,
 }
 
 impl ReadOptions {
-    /// Complete streams, payloads of at most 16 MiB, which is the largest block there is, and lists
+    /// Complete streams with all their checksums, payloads of at most 16 MiB, which is the largest block there is, and lists
     /// of at most 64 MiB in a BEGIN, which is what `zfs receive` takes.
     pub const fn new() -> Self {
         Self {
             missing_end: false,
+            missing_checksums: false,
             max_payload: 16 << 20,
             max_begin_payload: 64 << 20,
         }
@@ -32,6 +34,15 @@ impl ReadOptions {
     /// `zfs send --saved` sends no END.
     pub const fn allow_missing_end(mut self, allow: bool) -> Self {
         self.missing_end = allow;
+        self
+    }
+
+    /// Accepts records whose sender did not fill in the checksum, as releases before 0.7 did not.
+    ///
+    /// ZFS accepts them too. Such records are given out unproven: only the END tells then whether
+    /// the stream is what was sent.
+    pub const fn allow_missing_checksums(mut self, allow: bool) -> Self {
+        self.missing_checksums = allow;
         self
     }
 
@@ -287,7 +298,7 @@ impl Walk {
             return Ok(body);
         };
         // User space leaves the checksum of those it writes empty, and old kernels did so too.
-        // Then nothing covers these bytes. What closes a compound stream never has any.
+        // Then nothing covers the rest of the header. What closes a compound stream never has any.
         let closes = self.place == Place::Between;
         let empty = fields.sums(CHECKSUM_AT) == [0; 4];
         if closes || empty {
@@ -324,15 +335,19 @@ impl Walk {
         self.sum.update(covered);
         let computed = self.sum.words();
         let stated = fields.sums(CHECKSUM_AT);
-        if stated != [0; 4] && stated != computed {
+        let ends = fields.u32(0) == ioctl::DRR_END;
+        if stated == [0; 4] {
+            // An END has another one, of what is before it.
+            if !ends && !self.options.missing_checksums {
+                return Err(self.fault(record, Problem::NoChecksum));
+            }
+        } else if stated != computed {
             return Err(self.fault(record, Problem::Checksum { stated, computed }));
         }
-        if fields.u32(0) == ioctl::DRR_END {
-            let stated = fields.sums(8);
-            if stated != before {
-                let computed = before;
-                return Err(self.fault(record, Problem::Checksum { stated, computed }));
-            }
+        let stated = fields.sums(8);
+        if ends && stated != before {
+            let computed = before;
+            return Err(self.fault(record, Problem::Checksum { stated, computed }));
         }
         self.sum.update(checksum);
         self.summed = true;
