@@ -197,7 +197,9 @@ impl SendStream {
             lent: AtomicBool::new(false),
             ended: false,
         };
-        if stream.wait()? == Next::End {
+        // What was refused has closed the pipe without a byte in it.
+        stream.wait()?;
+        if matches!(pipe::unread(stream.pipe()), Ok(0)) {
             stream.sending.outcome(&stream.plan)?;
         }
         Ok(stream)
