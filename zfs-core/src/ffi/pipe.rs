@@ -73,6 +73,21 @@ pub(crate) fn unread(fd: impl AsFd) -> io::Result<usize> {
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
+/// Whether nobody has a pipe's reading end any more.
+pub(crate) fn is_broken(writer: impl AsFd) -> bool {
+    let mut polled = [libc::pollfd {
+        fd: writer.as_fd().as_raw_fd(),
+        events: 0,
+        revents: 0,
+    }];
+    // SAFETY: one entry is given, in an exclusively borrowed array, and its descriptor is borrowed.
+    let status = unsafe { libc::poll(polled.as_mut_ptr(), 1, 0) };
+    status > 0
+        && polled
+            .iter()
+            .all(|entry| entry.revents & libc::POLLERR != 0)
+}
+
 /// What a descriptor is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
@@ -244,9 +259,11 @@ mod tests {
         assert_eq!(splice(&from.reader, &to.writer, 100).unwrap(), 3);
         drop(from.writer);
         assert_eq!(splice(&from.reader, &to.writer, 100).unwrap(), 0);
-        drop(to.writer);
-        let mut text = String::new();
-        to.reader.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "abc");
+        let mut text = [0; 3];
+        to.reader.read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"abc");
+        assert!(!is_broken(&to.writer));
+        drop(to.reader);
+        assert!(is_broken(&to.writer));
     }
 }

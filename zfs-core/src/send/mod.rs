@@ -225,16 +225,15 @@ impl Dataset {
         direct::write(self.send_saved()?, to.as_fd())
     }
 
-    /// Estimates how many bytes [`send_saved`](Self::send_saved) would give.
+    /// About how many bytes [`send_saved`](Self::send_saved) gives: as many as were received.
     ///
     /// # Errors
     ///
-    /// As [`send_saved`](Self::send_saved).
+    /// `NotFound`, `PoolSuspended`.
     ///
     /// # Privileges
     ///
     /// None.
-    #[doc(alias = "lzc_send_space")]
     pub fn send_saved_size(&self) -> Result<u64> {
         Plan::of_partial(self)?.estimate(&self.zfs)
     }

@@ -2,7 +2,7 @@
 
 use super::options::{SendBase, SendOptions, Start};
 use crate::dataset::Dataset;
-use crate::error::{Errno, Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::ffi::device::Refusal;
 use crate::name::BookmarkName;
 use crate::nv::{NvMap, Value};
@@ -12,19 +12,14 @@ use crate::zfs::Zfs;
 use std::ffi::{CStr, CString};
 use zfs_core_sys::ioctl::ZFS_IOC_SEND_SPACE;
 
-/// The hidden child that holds a partial receive into a dataset that existed before.
-const PARTIAL: &str = "%recv";
-
 #[derive(Debug)]
 pub(super) struct Plan {
     /// What is sent.
     pub(super) name: CString,
-    /// Where the kernel keeps that: it asks for estimates and progress by this name. More than one
-    /// when it cannot be known.
-    pub(super) places: Vec<CString>,
     base: Option<SendBase>,
     flags: Vec<&'static CStr>,
-    saved: bool,
+    /// Of partial state: how many bytes there are.
+    saved: Option<u64>,
     resume: Option<Resume>,
     /// The part of a bookmark's name after the `#`.
     redaction: Option<CString>,
@@ -43,10 +38,9 @@ impl Plan {
         let dataset = snapshot.dataset();
         let mut plan = Self {
             name: snapshot.name().as_c_str().to_owned(),
-            places: vec![snapshot.name().as_c_str().to_owned()],
             base: None,
             flags: flags(options),
-            saved: false,
+            saved: None,
             resume: None,
             redaction: None,
             estimated: options.estimated,
@@ -95,16 +89,11 @@ impl Plan {
                     "there is no partial receive that could be resumed",
                 )
             })?;
-        let mut places = vec![dataset.name().as_c_str().to_owned()];
-        if let Ok(partial) = dataset.name().child(PARTIAL) {
-            places.insert(0, partial.as_c_str().to_owned());
-        }
         Ok(Self {
             name: dataset.name().as_c_str().to_owned(),
-            places,
             base: dataset.base_of_token(&token)?,
+            saved: Some(token.bytes),
             flags: flags(&SendOptions::resume(token)),
-            saved: true,
             resume: None,
             redaction: None,
             estimated: false,
@@ -127,7 +116,7 @@ impl Plan {
         if let Some(base) = &self.base {
             args.insert(c"fromsnap", base.as_c_str());
         }
-        if self.saved {
+        if self.saved.is_some() {
             args.insert(c"savedok", Value::Boolean);
         }
         self.add_common(&mut args);
@@ -153,6 +142,9 @@ impl Plan {
 
     pub(super) fn estimate(&self, zfs: &Zfs) -> Result<u64> {
         const OPERATION: Operation = Operation::EstimateSend;
+        if let Some(bytes) = self.saved {
+            return Ok(bytes);
+        }
         let mut args = NvMap::new();
         if let Some(base) = &self.base {
             args.insert(c"from", base.as_c_str());
@@ -161,30 +153,19 @@ impl Plan {
         if let Some(resume) = &self.resume {
             args.insert(c"bytes", resume.bytes);
         }
-        let estimate = |place: &CStr| -> Result<u64, Refusal> {
+        let estimate = || -> Result<u64, Refusal> {
             let mut request = zfs
-                .request(ZFS_IOC_SEND_SPACE, place)
+                .request(ZFS_IOC_SEND_SPACE, &self.name)
                 .input(&args)?
                 .answered();
             request.read()?;
             let space = request.answer()?.u64("space");
             space.ok_or_else(|| Refusal::Answer(String::from("no space")))
         };
-        let mut last = Refusal::Errno(Errno::ENOENT);
-        for place in &self.places {
-            match estimate(place) {
-                // The kernel subtracts what was received, and does not look whether there is more
-                // of that than it expects in all.
-                Ok(space) if i64::try_from(space).is_err() => return Ok(0),
-                Ok(space) => return Ok(space),
-                Err(Refusal::Errno(Errno::ENOENT)) => {}
-                Err(other) => {
-                    last = other;
-                    break;
-                }
-            }
-        }
-        Err(last.into_error(OPERATION, self.object()))
+        let space = estimate().map_err(|refusal| refusal.into_error(OPERATION, self.object()))?;
+        // The kernel subtracts what was received, and does not look whether there is more of that
+        // than it expects in all.
+        Ok(i64::try_from(space).map_or(0, |_| space))
     }
 }
 

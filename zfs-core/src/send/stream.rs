@@ -1,7 +1,7 @@
 use super::plan::Plan;
 use super::{SendProgress, Sent};
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
-use crate::ffi::device::Refusal;
+use crate::ffi::device::{Refusal, Request};
 use crate::ffi::pipe::{self, Event, Interest, Pipe};
 use crate::ffi::signal::AllBlocked;
 use crate::zfs::Zfs;
@@ -64,6 +64,19 @@ struct Shared {
 impl Shared {
     fn with_writer<T>(&self, action: impl FnOnce(&mut Option<File>) -> T) -> T {
         action(&mut self.writer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Why the kernel's call failed. Of a write that failed in the middle of a stream it says no
+    /// more than that it was interrupted.
+    fn cause(&self, request: &Request<'_>, errno: Errno) -> Errno {
+        if !request.was_interrupted(errno) {
+            return errno;
+        }
+        let broken = |writer: &mut Option<File>| writer.as_ref().is_some_and(pipe::is_broken);
+        match self.with_writer(broken) {
+            true => Errno::EPIPE,
+            false => Errno::EINTR,
+        }
     }
 }
 
@@ -158,13 +171,8 @@ impl SendStream {
                         .request(ZFS_IOC_SEND_NEW, &name)
                         .input(&args)?
                         .answered_over_input();
-                    request
-                        .run()
-                        .map_err(|errno| match request.was_interrupted(errno) {
-                            true => Errno::EINTR,
-                            false => errno,
-                        })?;
-                    Ok(())
+                    let outcome = request.run();
+                    Ok(outcome.map_err(|errno| shared.cause(&request, errno))?)
                 };
                 // The only place where it is set.
                 let _ = shared.outcome.set(send());
@@ -276,27 +284,21 @@ impl SendStream {
     }
 
     fn ask_progress(&self, writer: &File) -> Result<()> {
-        let number = u64::try_from(writer.as_raw_fd()).unwrap_or(u64::MAX);
-        for place in &self.plan.places {
-            let mut request = self.zfs.request(ZFS_IOC_SEND_PROGRESS, place);
-            request.cmd().zc_cookie = number;
-            match request.read() {
-                Ok(()) => {
-                    self.made.fetch_max(request.cookie(), Ordering::Relaxed);
-                    return Ok(());
-                }
-                // Not begun, or over.
-                Err(Errno::ENOENT) => {}
-                Err(errno) => {
-                    return Err(Error::new(
-                        Operation::GetSendProgress,
-                        self.plan.object(),
-                        errno,
-                    ));
-                }
+        let mut request = self.zfs.request(ZFS_IOC_SEND_PROGRESS, &self.plan.name);
+        request.cmd().zc_cookie = u64::try_from(writer.as_raw_fd()).unwrap_or(u64::MAX);
+        match request.read() {
+            Ok(()) => {
+                self.made.fetch_max(request.cookie(), Ordering::Relaxed);
+                Ok(())
             }
+            // Not begun, over, or of partial state that has no name to ask by.
+            Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(Error::new(
+                Operation::GetSendProgress,
+                self.plan.object(),
+                errno,
+            )),
         }
-        Ok(())
     }
 
     /// Tells how the send ended.
