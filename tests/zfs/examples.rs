@@ -346,3 +346,41 @@ fn the_tour() {
         "{message}"
     );
 }
+
+#[test]
+fn a_stream_in_a_file_is_received() {
+    let scratch = Scratch::new("ex-receive");
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("stream");
+    let path = file.to_str().unwrap();
+    let source = format!("{}/source", scratch.name());
+    let target = format!("{}/target", scratch.name());
+    run("zfs", &["create", &source]);
+    let mounted = Mounted::new(&scratch.child("source").unwrap());
+    mounted.write("noise", noise(2 << 20, 1));
+    run("zfs", &["snapshot", &format!("{source}@one")]);
+    run("sh", &["-c", &format!("zfs send {source}@one > {path}")]);
+    let stream = std::fs::read(&file).unwrap();
+
+    std::fs::write(&file, &stream[..stream.len() / 4 * 3]).unwrap();
+    let message = fails("receive_file", &["--resumable", &target, path]);
+    assert!(message.contains("the stream ends early"), "{message}");
+    let kept = example("receive_file", &["--resumable", &target, path]);
+    assert!(
+        kept.stdout.starts_with("to resume: zfs send -t 1-"),
+        "{}",
+        kept.stdout
+    );
+    works("receive_file", &["--abort", &target]);
+
+    std::fs::write(&file, &stream).unwrap();
+    let told = works("receive_file", &[&target, path]);
+    let line = format!("{target}@one: {} bytes of {source}@one (", stream.len());
+    assert!(told.starts_with(&line), "{told}");
+    assert_eq!(
+        zfs_get("guid", format!("{target}@one")),
+        zfs_get("guid", format!("{source}@one"))
+    );
+    let message = fails("receive_file", &[&target, path]);
+    assert!(message.contains("already exists"), "{message}");
+}

@@ -4,6 +4,7 @@
 //! a temporary folder.
 
 use helix_zfs::zfs_core::{Dataset, PoolName, Zfs};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -246,11 +247,8 @@ impl Mounted {
     pub(crate) fn new(dataset: &Dataset) -> Self {
         let dir = TempDir::with_prefix("helix-zfs-").expect("a temporary folder");
         let name = dataset.name().as_str();
-        run("zfs", &["set", "mountpoint=legacy", name]);
-        run(
-            "mount",
-            &["-t", "zfs", name, dir.path().to_str().expect("UTF-8")],
-        );
+        // Where it belongs is of interest to the commands only, which take their time.
+        mount(name, dir.path(), "zfs", MountFlags::empty(), None).expect("mounted");
         Self(dir)
     }
 
@@ -269,7 +267,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = output("umount", &[self.0.path().to_str().unwrap_or_default()]);
+        let _ = unmount(self.0.path(), UnmountFlags::empty());
     }
 }
 

@@ -71,8 +71,8 @@ impl Dataset {
     /// ends early is never received as if it were complete. Nothing behind the end of the stream is
     /// read, so that the next one can follow.
     ///
-    /// The calling thread reads the stream; the kernel works on another one, and no signal
-    /// interrupts it. The call ends when the kernel is done, or has refused *and* the reader gave
+    /// The calling thread reads the stream; the kernel works on another one, where no signal but
+    /// `SIGKILL` and `SIGSTOP` reaches it. The call ends when the kernel is done, or has refused *and* the reader gave
     /// more to write or ended. What the reader has left then is not defined. Wrap readers that are
     /// slow at small reads in a [`BufReader`](std::io::BufReader), unless something else follows the
     /// stream.
@@ -87,7 +87,7 @@ impl Dataset {
     /// | `Transport` | the reader failed: the [source](std::error::Error::source) tells how |
     /// | `UnexpectedStream` | not the expected GUIDs |
     /// | `Unsupported` | a feature of the stream is unknown, or missing in the module or the pool |
-    /// | `AlreadyExists` | the snapshot exists, or a full stream's dataset does |
+    /// | `AlreadyExists` | the snapshot exists, or a full stream's dataset does; with [`force`](ReceiveOptions::force), it has snapshots or is a clone |
     /// | `NotFound` | the parent of a new dataset, or the dataset of an incremental stream, does not exist |
     /// | `NoBase` | the dataset, or the origin, is not the snapshot that the stream builds on |
     /// | `Modified` | it was modified since, or has newer snapshots: see [`ReceiveOptions::force`] |
@@ -98,6 +98,7 @@ impl Dataset {
     /// | `WrongKind` | the parent is a volume; a volume replaces a filesystem, or the reverse |
     /// | `InvalidArgument` | a clone's stream has no [origin](ReceiveOptions::origin); encryption and the stream do not fit; a resumed stream does not continue what is there |
     /// | `QuotaExceeded`, `NoSpace` | a quota or limit is reached; the pool is full |
+    /// | `Interrupted` | the process was stopped (`SIGSTOP`) while the kernel waited for the stream |
     /// | `PermissionDenied` | neither root nor delegated |
     /// | `ReadOnlyPool`, `PoolSuspended` | as they say |
     ///

@@ -41,9 +41,13 @@ impl ReceiveOptions {
     }
 
     /// Discards what stands in the way: modifications since the snapshot that an incremental stream
-    /// builds on, **snapshots newer than it**, and, for a full stream, **the whole contents and all
-    /// snapshots** of the dataset. `zfs receive -F`, but nothing is unmounted and no dataset is
-    /// destroyed. Encrypted datasets cannot be replaced by a full stream.
+    /// builds on and **snapshots newer than it**; for a full stream, **the whole contents** of a
+    /// dataset of the same kind that has no snapshots and is no clone. `zfs receive -F`, except that
+    /// no dataset is destroyed.
+    ///
+    /// Nothing is unmounted, either. A filesystem that is mounted while a full stream replaces its
+    /// contents shows nothing but I/O errors until it is mounted anew. Encrypted datasets are not
+    /// replaced by a full stream.
     #[must_use]
     pub fn force(mut self) -> Self {
         self.force = true;
@@ -204,4 +208,58 @@ impl ReceiveOptions {
 /// are inherited, and the kernel says what it thinks of names that are neither.
 fn is_inherited(property: &str) -> bool {
     Prop::from_name(property).is_none_or(Prop::is_inheritable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::props::{Compression, Quota};
+
+    const TOP: Reach = Reach {
+        top: true,
+        encrypt: false,
+    };
+    const BELOW: Reach = Reach {
+        top: false,
+        encrypt: false,
+    };
+
+    #[test]
+    fn what_is_set_is_inherited_below_where_it_can_be() {
+        let options = ReceiveOptions::new()
+            .set(Compression::Lz4)
+            .set(Quota(1 << 20))
+            .user("helix:a", "b")
+            .unwrap();
+        let (received, local) = options.lists(&NvMap::new(), TOP).unwrap();
+        assert!(received.is_empty());
+        assert!(local.u64("compression").is_some());
+        assert_eq!(local.str("helix:a"), Some("b"));
+        let (_, local) = options.lists(&NvMap::new(), BELOW).unwrap();
+        assert_eq!(local.get("compression"), Some(&Value::Boolean));
+        assert_eq!(local.get("helix:a"), Some(&Value::Boolean));
+        assert_eq!(local.u64("quota"), Some(1 << 20));
+    }
+
+    #[test]
+    fn what_is_excluded_is_inherited_or_not_received() {
+        let mut with_stream = NvMap::new();
+        with_stream.insert(c"quota", 1_u64);
+        with_stream.insert(c"compression", 2_u64);
+        let options = ReceiveOptions::new()
+            .received_properties(&PropertySet::new().set(Quota(7)))
+            .exclude(Prop::Quota)
+            .exclude(Prop::Compression);
+        let (received, local) = options.lists(&with_stream, TOP).unwrap();
+        assert_eq!(received.get("quota"), None);
+        assert_eq!(received.u64("compression"), Some(2));
+        assert_eq!(local.len(), 1);
+        assert_eq!(local.get("compression"), Some(&Value::Boolean));
+        assert!(
+            ReceiveOptions::new()
+                .exclude("a\0b:c")
+                .lists(&with_stream, TOP)
+                .is_err()
+        );
+    }
 }
