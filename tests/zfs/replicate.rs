@@ -1,1 +1,11 @@
-//! Replication between two pools.
+//! Replication: what readers see is what the source has, whatever happens.
+
+mod channel;
+mod damage;
+mod pair;
+mod problems;
+mod recovery;
+mod runs;
+
+use channel::{Disturbance, Disturbed, Forged, MESSAGE};
+use pair::{Pair, Readers};
