@@ -7,7 +7,10 @@ mod seal;
 
 use std::io::Read;
 
-use zfs_core::stream::{Begin, PassThrough, ReadOptions, Record, SliceReader, StreamReader};
+use zfs_core::digest::{Digester, Digests};
+use zfs_core::stream::{
+    Begin, Observer, PassThrough, ReadOptions, Record, SliceReader, StreamReader,
+};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     read(data, ReadOptions::new());
@@ -25,6 +28,7 @@ fn read(bytes: &[u8], options: ReadOptions) {
     let mut slice = SliceReader::with_options(bytes, options);
     let mut reader = StreamReader::with_options(Crumbs(bytes, 0), options);
     let mut length = 0;
+    let mut digester = Digester::new();
     let error = loop {
         match (slice.next_record(), reader.next_record()) {
             (Ok(Some(record)), Ok(Some(other))) => {
@@ -34,6 +38,7 @@ fn read(bytes: &[u8], options: ReadOptions) {
                 assert_eq!(bytes.get(length..end), Some(whole.as_slice()));
                 assert_eq!(record.body.payload_len(), record.payload.len() as u64);
                 length = end;
+                digester.record(&record);
                 assert!(same(&record, &other), "{record:?}\n{other:?}");
             }
             (Ok(None), Ok(None)) => break None,
@@ -46,13 +51,26 @@ fn read(bytes: &[u8], options: ReadOptions) {
     };
     assert_eq!(slice.is_complete(), reader.is_complete());
 
-    let mut records = 0;
-    let count = |_: &Record<'_>| records += 1;
     let mut out = Vec::new();
-    let mut pass = PassThrough::with_options(Crumbs(bytes, 0), count, options);
+    let mut pass = PassThrough::with_options(Crumbs(bytes, 0), Digester::new(), options);
     let result = pass.read_to_end(&mut out);
     assert_eq!(out, bytes[..length], "only whole records come out");
     assert_eq!(result.err().map(|error| error.to_string()), error);
+    let (_, other) = pass.into_parts();
+    assert_eq!(digests(digester), digests(other));
+}
+
+/// What the digests are, or why there are none.
+fn digests(digester: Digester) -> Result<String, String> {
+    let describe = |digests: Digests| {
+        let contents = digests.contents().iter().map(|content| {
+            assert_eq!(content.differences(content), []);
+            format!(" {} {:?}", content.root(), content.counts())
+        });
+        digests.transport().root().to_string() + &contents.collect::<String>()
+    };
+    let digests = digester.finish().map_err(|error| error.to_string());
+    digests.map(describe)
 }
 
 fn same(one: &Record<'_>, other: &Record<'_>) -> bool {
