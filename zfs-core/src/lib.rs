@@ -37,8 +37,9 @@
 //! # Calls
 //!
 //! All calls block until the kernel answers, most of those that change something until a
-//! transaction group is on disk, which takes milliseconds to seconds. No threads are started.
-//! Nothing is mounted or unmounted: that is the caller's work, as `zfs-mount(8)` describes it.
+//! transaction group is on disk, which takes milliseconds to seconds. Only sending and receiving
+//! start threads, and say so. Nothing is mounted or unmounted: that is the caller's work, as
+//! `zfs-mount(8)` describes it.
 //!
 //! # Versions
 //!

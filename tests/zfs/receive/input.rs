@@ -43,6 +43,20 @@ fn a_reader_that_fails() {
     };
     fails(100);
     fails(stream.len() / 2);
+    // One that panics does so, and nothing waits for the rest.
+    struct Panics<'a>(&'a [u8]);
+    impl Read for Panics<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            assert!(!self.0.is_empty(), "a reader panics");
+            self.0.read(out)
+        }
+    }
+    let panics = std::panic::AssertUnwindSafe(|| {
+        let half = Panics(&stream[..stream.len() / 2]);
+        target.receive(half, &options())
+    });
+    assert!(std::panic::catch_unwind(panics).is_err());
+    assert!(!target.exists().unwrap());
     // Behind the end nothing is read.
     let whole = Fails { stream: &stream };
     target.receive(whole, &options()).unwrap();

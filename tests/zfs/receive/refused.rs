@@ -236,6 +236,20 @@ fn quotas_and_limits() {
         target.receive(&incremental[..], &options()).unwrap()
     });
     assert_eq!(snapshots(&target), ["one", "two"]);
+
+    if run("zfs", &["version"]).contains("zfs-kmod-2.1") {
+        return;
+    }
+    run("zfs", &["unallow", "-u", "tenant", "receive", name]);
+    run("zfs", &["allow", "-u", "tenant", "receive:append", name]);
+    target.snapshot("two").unwrap().destroy().unwrap();
+    crate::support::as_user(crate::support::TENANT, || {
+        assert_eq!(
+            kind(target.receive(&incremental[..], &options().force())),
+            ErrorKind::PermissionDenied
+        );
+        target.receive(&incremental[..], &options()).unwrap()
+    });
 }
 
 #[test]

@@ -288,7 +288,8 @@ impl Walk<'_> {
     }
 
     fn origin(&self, begin: &Begin, top: bool) -> Result<Option<SnapshotName>> {
-        if top && self.options.origin.is_some() && !self.here_is_any() {
+        let first = self.here.is_empty();
+        if top && first && self.options.origin.is_some() {
             return Ok(self.options.origin.clone());
         }
         if !begin.flags.contains(BeginFlags::CLONE) {
@@ -300,10 +301,6 @@ impl Walk<'_> {
         self.top
             .find_snapshot(begin.from_guid)
             .map_err(|error| error.during(OPERATION))
-    }
-
-    fn here_is_any(&self) -> bool {
-        !self.here.is_empty()
     }
 
     /// Sets the snapshot's properties as received ones, and returns those that could not be set.

@@ -108,8 +108,8 @@ impl Dataset {
     /// # Privileges
     ///
     /// Root, or the delegated permissions `receive`, `create` and `mount` on the dataset, or on its
-    /// parent if it is new, and one for each property. From 2.4 on `receive:append` is enough
-    /// instead of `receive` unless it is [forced](ReceiveOptions::force).
+    /// parent if it is new, and one for each property. From 2.3.2 on `receive:append` is enough
+    /// instead of `receive` unless the receive is [forced](ReceiveOptions::force).
     ///
     /// `zfs-receive(8)`. Uses the request behind `lzc_receive_with_cmdprops` itself, for that
     /// function loses the outputs of a receive that failed, and the payload of the first record.

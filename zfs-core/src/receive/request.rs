@@ -175,7 +175,7 @@ impl<'a> Receive<'a> {
                 // the kernel has refused.
                 self.run(&input)
             })
-            .map_err(|error| Error::transport(OPERATION, self.snapshot.as_str(), error))
+            .map_err(|error| self.error(ErrorKind::Other, format!("no thread: {error}")))
     }
 
     fn run(&self, input: &impl AsFd) -> Result<Answer> {
@@ -258,16 +258,15 @@ impl<'a> Receive<'a> {
 
     /// The kernel has few words for many reasons.
     fn explain(&self, error: Error) -> Error {
-        match (error.kind(), error.errno()) {
-            (ErrorKind::Busy, _) if self.has_partial_state() => {
+        let raw = self.begin.features.contains(StreamFeatures::RAW);
+        match error.kind() {
+            ErrorKind::Busy if self.has_partial_state() => {
                 error.with_kind(ErrorKind::PartialReceive)
             }
-            (ErrorKind::InvalidArgument, _) if self.is_resuming() => {
+            ErrorKind::InvalidArgument if self.is_resuming() => {
                 error.with_detail("there is no state of a receive that this stream resumes")
             }
-            (ErrorKind::KeyNotLoaded, _) if self.begin.features.contains(StreamFeatures::RAW) => {
-                error.with_kind(ErrorKind::WrongKey)
-            }
+            ErrorKind::KeyNotLoaded if raw => error.with_kind(ErrorKind::WrongKey),
             _ => error,
         }
     }

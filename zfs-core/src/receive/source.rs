@@ -91,6 +91,7 @@ impl Receive<'_> {
     }
 }
 
+/// Writes what the stream gives into the pipe, a record at a time.
 fn pump(stream: &mut impl BufRead, mut pipe: File) -> Fed {
     let _ignored = PipeIgnored::new();
     loop {
@@ -100,9 +101,66 @@ fn pump(stream: &mut impl BufRead, mut pipe: File) -> Fed {
                 Ok(()) => bytes.len(),
                 Err(_) => return Fed::Refused,
             },
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Fed::Input(error),
         };
         stream.consume(len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fails;
+
+    impl Read for Fails {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::ConnectionReset.into())
+        }
+    }
+
+    #[test]
+    fn all_is_written_and_the_pipe_closes() {
+        let mut pipe = pipe().unwrap();
+        let fed = pump(&mut &b"stream"[..], pipe.writer);
+        assert!(matches!(fed, Fed::All));
+        let mut text = String::new();
+        pipe.reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "stream");
+    }
+
+    #[test]
+    fn what_came_before_a_failure_is_written() {
+        let mut pipe = pipe().unwrap();
+        let mut stream = io::BufReader::new(io::Read::chain(&b"stream"[..], Fails));
+        let fed = pump(&mut stream, pipe.writer);
+        assert!(matches!(fed, Fed::Input(error) if error.kind() == io::ErrorKind::ConnectionReset));
+        let mut text = String::new();
+        pipe.reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "stream");
+    }
+
+    #[test]
+    fn nothing_is_read_any_more_when_nobody_takes_it() {
+        let pipe = pipe().unwrap();
+        drop(pipe.reader);
+        let mut stream = io::repeat(0).take(u64::MAX);
+        let mut stream = io::BufReader::new(&mut stream);
+        assert!(matches!(pump(&mut stream, pipe.writer), Fed::Refused));
+    }
+
+    #[test]
+    fn a_bad_stream_is_told_from_a_reader_that_fails() {
+        let mut bad = checked(&[7; 1000][..]);
+        let error = read_header("tank/a", &mut bad).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidStream);
+        assert!(error.to_string().starts_with("cannot receive tank/a: "));
+        let error = read_header("tank/a", &mut checked(Fails)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Transport);
+        for len in [0, 100, HEADER_LEN - 1] {
+            let zeros = vec![0; len];
+            let error = read_header("tank/a", &mut &zeros[..]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Truncated);
+        }
     }
 }
