@@ -7,11 +7,11 @@ mod partial;
 mod properties;
 mod refused;
 
-use crate::support::{Mounted, Scratch, TestPool, noise, output, run, zfs, zfs_get};
+use crate::support::{Mounted, Scratch, TestPool, noise, output, run, unmount, zfs, zfs_get};
 use helix_zfs::zfs_core::props::UserProps;
 use helix_zfs::zfs_core::receive::{ReceiveOptions, Received};
 use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind, Result, SnapshotFilter};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, mount};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
@@ -112,7 +112,7 @@ fn files(snapshot: &str) -> Vec<(String, Vec<u8>)> {
             (name, std::fs::read(entry.path()).unwrap())
         })
         .collect();
-    unmount(dir.path(), UnmountFlags::empty()).unwrap();
+    unmount(dir.path()).unwrap();
     files.sort();
     files
 }

@@ -4,11 +4,12 @@
 //! a temporary folder.
 
 use helix_zfs::zfs_core::{Dataset, PoolName, Zfs};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The size of a file that stands in for a disk; ZFS takes none under 64 MiB.
@@ -267,8 +268,21 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = unmount(self.0.path(), UnmountFlags::empty());
+        let _ = unmount(self.0.path());
     }
+}
+
+/// Unmounts what is mounted at `path`.
+pub(crate) fn unmount(path: &Path) -> rustix::io::Result<()> {
+    for _ in 0..1000 {
+        match rustix::mount::unmount(path, UnmountFlags::empty()) {
+            // A process that another test is just starting still has a copy of each of our
+            // descriptors.
+            Err(rustix::io::Errno::BUSY) => std::thread::sleep(Duration::from_millis(10)),
+            outcome => return outcome,
+        }
+    }
+    Err(rustix::io::Errno::BUSY)
 }
 
 /// Bytes that do not compress, the same for the same seed.
