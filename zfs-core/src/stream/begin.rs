@@ -2,6 +2,7 @@ use super::record::{ByteOrder, Fields, HEADER_LEN};
 use super::{Problem, RecordType, StreamError};
 use crate::list::DatasetKind;
 use crate::nv::{self, NvMap};
+use std::fmt;
 use zfs_core_sys::ioctl;
 
 bitflags::bitflags! {
@@ -60,6 +61,20 @@ bitflags::bitflags! {
         /// [`SPILL_UNMODIFIED`](super::RecordFlags::SPILL_UNMODIFIED) are set where they hold.
         const SPILL_BLOCK = ioctl::DRR_FLAG_SPILL_BLOCK;
         const _ = !0;
+    }
+}
+
+/// The names of the flags that are set, and what has no name as a number: `RAW | 0x40`.
+impl fmt::Display for StreamFeatures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        bitflags::parser::to_writer(self, f)
+    }
+}
+
+/// The names of the flags that are set, and what has no name as a number.
+impl fmt::Display for BeginFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        bitflags::parser::to_writer(self, f)
     }
 }
 

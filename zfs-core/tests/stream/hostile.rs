@@ -200,6 +200,12 @@ fn unknown_features_and_flags_stay() {
     let begin = Begin::parse(&header).unwrap();
     assert_eq!(begin.features.bits(), u64::MAX >> 2);
     assert_eq!(begin.flags.bits(), u32::MAX);
+    let features = begin.features.to_string();
+    assert!(
+        features.starts_with("DEDUP | DEDUPPROPS | SA_SPILL | "),
+        "{features}"
+    );
+    assert!(features.ends_with(" | 0x3fffffffc004fff8"), "{features}");
 }
 
 #[test]
