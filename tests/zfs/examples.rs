@@ -31,7 +31,7 @@ fn example(name: &str, arguments: &[&str]) -> Ended {
 }
 
 /// Runs an example that must succeed, and returns what it printed.
-fn works(name: &str, arguments: &[&str]) -> String {
+pub(crate) fn works(name: &str, arguments: &[&str]) -> String {
     let ended = example(name, arguments);
     assert_eq!(ended.status, 0, "{name} {arguments:?}: {}", ended.stderr);
     assert_eq!(ended.stderr, "", "{name} {arguments:?}");
@@ -39,7 +39,7 @@ fn works(name: &str, arguments: &[&str]) -> String {
 }
 
 /// Runs an example that must fail, and returns its message: one line.
-fn fails(name: &str, arguments: &[&str]) -> String {
+pub(crate) fn fails(name: &str, arguments: &[&str]) -> String {
     let ended = example(name, arguments);
     assert_eq!(ended.status, 1, "{name} {arguments:?}: {}", ended.stdout);
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);

@@ -2,4 +2,5 @@
 
 #[path = "../../zfs-core/tests/corpus/mod.rs"]
 mod corpus;
+mod dump;
 mod versions;

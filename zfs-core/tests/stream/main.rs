@@ -17,6 +17,7 @@ mod hostile;
 mod passing;
 mod reading;
 mod real;
+mod swap;
 mod swapped;
 
 use std::io::Read;
