@@ -2,5 +2,6 @@
 
 #[path = "../../zfs-core/tests/corpus/mod.rs"]
 mod corpus;
+mod digest;
 mod dump;
 mod versions;

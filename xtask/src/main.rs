@@ -40,8 +40,9 @@ cargo xtask COMMAND
   test [--zfs V] [--host] [--native] [FILTER]
                        unit, doc and host tests, then the tests on real ZFS
                        in a fresh guest of each version; --host: without these
-  bench [--zfs V] [--native] [NAME] [--json FILE]
-                       benchmarks in one guest, as a table and as JSON
+  bench [--zfs V] [--native | --host] [NAME] [--json FILE]
+                       benchmarks in one guest, as a table and as JSON;
+                       --host: only what needs no ZFS
   vm [--zfs V] [--mem MiB] [--cpus N] [--disk SIZE]... [--file PATH[:NAME]]...
      [--env K=V]... [--out DIR] [--timeout S] -- PROGRAM [ARGS]...
                        runs a program in a fresh guest as root with ZFS loaded:

@@ -18,6 +18,9 @@ pub(super) const KEPT: usize = 16384;
 /// Objects are numbered by the slots of 512 bytes in blocks of 16 KiB; a stream goes block by block.
 const GROUP_SHIFT: u32 = 5;
 
+/// No file is longer. Blocks of attributes are numbered so that their offset would be greater.
+const LAST_OFFSET: u64 = i64::MAX.unsigned_abs();
+
 type Result<T> = std::result::Result<T, DigestProblem>;
 
 #[derive(Debug)]
@@ -123,6 +126,9 @@ impl ContentBuilder {
     }
 
     fn block(&mut self, object: u64, offset: u64, leaf: Digest, payload: &[u8]) -> Result<()> {
+        if offset > LAST_OFFSET {
+            return Err(DigestProblem::SpillAsData { object });
+        }
         self.close_redacted()?;
         self.counts.blocks += 1;
         self.counts.payload += payload.len() as u64;

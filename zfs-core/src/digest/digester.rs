@@ -108,8 +108,8 @@ impl Digester {
     ///
     /// # Errors
     ///
-    /// [`DigestError`]: the records are not in the order in which ZFS sends them, or of a
-    /// deduplicated stream. No kernel would receive the stream.
+    /// [`DigestError`] with the first thing that is wrong with the stream, though all its checksums
+    /// are right: see [`DigestProblem`].
     pub fn finish(mut self) -> Result<Digests, DigestError> {
         let complete = self.open.is_none() && !self.contents.is_empty();
         let closed = self.close();

@@ -25,8 +25,15 @@ pub enum DigestProblem {
     /// A block that repeats another one by reference. No kernel since OpenZFS 2.0 takes such a
     /// stream; `zstream redup` converts it.
     Deduplicated,
-    /// The payload of a BEGIN cannot be read.
-    Payload,
+    /// A block lies beyond the end of any file: attributes that were sent as data. Whoever
+    /// receives the stream loses them.
+    ///
+    /// A fault of OpenZFS 2.3 and 2.4, as far as they are known: an attribute block so small that it
+    /// is stored in its pointer is sent so with `-e`, and with `-w` if the dataset is not encrypted.
+    SpillAsData {
+        /// The object that the attributes belong to.
+        object: u64,
+    },
 }
 
 impl DigestError {
@@ -63,7 +70,9 @@ impl fmt::Display for DigestError {
                 f.write_str(" is out of order")
             }
             DigestProblem::Deduplicated => f.write_str("it is of a deduplicated stream"),
-            DigestProblem::Payload => f.write_str("its payload cannot be read"),
+            DigestProblem::SpillAsData { object } => {
+                write!(f, "attributes of object {object} were sent as data")
+            }
         }
     }
 }

@@ -12,46 +12,54 @@
 //!
 //! # What equality proves
 //!
-//! BLAKE3 is collision-resistant: nobody, with whatever intent, can make other bytes with the same
-//! digest. Who can replace the digest as well is not stopped by it: what a digest proves, it proves
-//! as far as the way is trusted on which it came. The checksums of ZFS in a stream and on disk are
-//! against accidents only, except those of encrypted data.
+//! BLAKE3 is collision-resistant: nobody can make other bytes with the same digest, whatever the
+//! intent. A digest proves as much as the way is trusted on which it came; it is not signed. The
+//! checksums of ZFS in a stream and on disk are against accidents only, except the authentication
+//! codes of encrypted data.
 //!
-//! **Transport.** The bytes are the same, all of them. Nothing about what a kernel made of them.
+//! **Transport.** The bytes are the same, all of them. It says nothing about what a kernel made of
+//! them.
 //!
-//! **Content, of two streams.** Both say the same of one snapshot (its guid) from one base:
-//! the objects that they carry are the same, with type, block size, bonus buffer (owner, mode,
-//! times, size and small attributes of a file) and spill block (other attributes); so are the blocks, by
-//! object and offset, byte for byte as they are in the stream; raw, also how each is encrypted and
-//! the authentication code over the whole dataset.
-//! So equal file contents, if the base is equal and what was freed was freed.
+//! **Content, of two streams.** Both say the same of one snapshot (its guid) from one base (its
+//! guid). The objects in them are the same: type, block size, number of slots, bonus buffer (owner,
+//! mode, times, size and small attributes of a file) and spill block (other attributes). So are the
+//! blocks, by object and offset, byte for byte as they are in the stream. Raw, so is how each is
+//! encrypted, and ZFS's authentication code over the whole dataset.
 //!
-//! **Content, of what a source sent and of what the target sends again** (same base, same flags)
-//! after it was received. That the target has stored all this, and can read it from its disks.
+//! **Content, of what a source sent and of what the target sends again** after a receive, with the
+//! same base and flags. The target has stored all this and can read it from its disks.
 //!
-//! | stream | equal after a receive |
+//! | stream | the same again |
 //! |---|---|
-//! | raw of an encrypted dataset, full or incremental | always |
-//! | plain | blocks of at most 128 KiB, or large blocks allowed (`-L`) |
-//! | embedded, compressed (`-e`, `-c`), raw of what is not encrypted | as plain, and the target stores what came uncompressed as it came: the source compresses, or the target does not (`compression=off`) |
+//! | raw (`-w`) of an encrypted dataset, full or incremental | always |
+//! | plain | if blocks are at most 128 KiB, or are sent whole (`-L`) |
+//! | compressed or embedded (`-c`, `-e`), raw of what is not encrypted | as plain; and the source compresses, or the target does not (`compression=off`) |
 //!
-//! Without `-L` the kernel cuts large blocks, and the target pads the last piece. A plain stream is
-//! also not the same again where the target leaves out a write that changes nothing (its checksum
-//! is a cryptographic one: *nopwrite*).
+//! OpenZFS 2.3 and 2.4 send some attribute blocks wrongly with `-e`, and with `-w` if the dataset is
+//! not encrypted, and the target loses them: [`DigestProblem::SpillAsData`] is the answer to such a
+//! stream.
+//!
+//! Without `-L` the kernel cuts large blocks, and the target pads the last piece. A compressed
+//! stream has blocks uncompressed that the source has stored so, and a target that compresses sends
+//! them compressed. A block that was rewritten with what it had before is in an incremental stream of
+//! the source, and not of a target that noticed (*nopwrite*: it compresses, and its `checksum` is a
+//! cryptographic one); raw encrypted data are never noticed so.
 //!
 //! # What is not in the content digest
 //!
-//! - **What is free.** A stream also says which ranges and objects are holes, many of which the
-//!   target has never had; what the target says again is another selection of it. In a
-//!   full stream a hole is what no block is for, so that nothing is missing. Of an incremental
-//!   one it is not proven that the target has freed what it should: a hole that was punched, or a file that was
-//!   removed, between the two snapshots. (A file that was cut is told by its size; a file whose neighbours changed by its
-//!   absence among them.) The content of a full stream of the target proves it. So does mounting an encrypted dataset:
-//!   its authentication codes cover the holes.
+//! - **What is free.** A stream also lists ranges and objects that are holes. Many of them the target
+//!   never had, so that it lists others, and the lists cannot be compared. In a full stream a hole is
+//!   where no block is, and nothing is missing. Of an incremental stream it is *not* proven that the
+//!   target freed a hole that was punched between the two snapshots, or a file that was removed
+//!   when nothing is left near it (objects come by 32 numbers: a file that should be gone is noticed
+//!   among ones that changed). The transport digest proves that the target was told. That it obeyed,
+//!   the content of a *full* stream from both sides proves; and raw encrypted data, mounting:
+//!   ZFS's authentication codes cover the holes.
 //! - **Blocks of zeros** that are neither compressed nor encrypted: a target that compresses makes
 //!   holes of them, which read the same.
-//! - How the source has stored it: checksums on disk, feature flags, the dataset's name.
-//! - Properties of the dataset, holds, and the wrapping of keys.
+//! - How the source has stored it: checksums on disk, features, names, the time of the snapshot.
+//! - Properties of the dataset, holds, and how the keys are wrapped.
+//! - Data in the other byte order, which are compared as they are: of machines of one byte order.
 #![forbid(unsafe_code)]
 
 mod builder;

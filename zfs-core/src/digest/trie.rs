@@ -22,6 +22,7 @@ pub(super) struct Trie {
     nodes: Vec<Node>,
     /// Complete subtrees up to this level are folded.
     keep: u32,
+    /// How many nodes may be kept while leaves come.
     most: usize,
 }
 
@@ -51,8 +52,8 @@ impl Trie {
             _ => true,
         };
         let cut = keep <= Self::BITS && nodes.windows(2).all(apart);
-        cut.then(|| Self {
-            most: nodes.len().max(Self::FEWEST),
+        cut.then_some(Self {
+            most: 0,
             nodes,
             keep,
         })
@@ -96,6 +97,7 @@ impl Trie {
     /// Folds what is complete now that no more leaves come.
     pub(super) fn finish(&mut self) {
         fold_tail(&mut self.nodes, self.keep);
+        self.most = 0;
     }
 
     /// The root over all leaves so far.
