@@ -69,6 +69,7 @@ fn all_of_them_tell_what_is_missing() {
         ("quota_watch", &[missing]),
         ("list", &[missing]),
         ("pool_status", &["hz-no-such-pool"]),
+        ("send_to_file", &[&snapshot, "/nonexistent/file"]),
     ] {
         let message = fails(name, arguments);
         assert!(message.contains("hz-no-such-pool"), "{name}: {message}");
@@ -81,6 +82,7 @@ fn all_of_them_tell_what_is_missing() {
         "keys",
         "quota_watch",
         "list",
+        "send_to_file",
     ] {
         assert!(fails(name, &[]).starts_with("usage: "), "{name}");
     }
@@ -383,4 +385,39 @@ fn a_stream_in_a_file_is_received() {
     );
     let message = fails("receive_file", &[&target, path]);
     assert!(message.contains("already exists"), "{message}");
+}
+
+#[test]
+fn a_snapshot_goes_into_a_file() {
+    let scratch = Scratch::new("ex-send");
+    let dir = TempDir::new().unwrap();
+    let files = Mounted::new(&scratch);
+    let take = |short: &str, seed| {
+        files.write("data", noise(300_000, seed));
+        let name = format!("{}@{short}", scratch.name());
+        run("zfs", &["snapshot", &name]);
+        name
+    };
+    let (first, second) = (take("first", 1), take("second", 2));
+    let path = |name: &str| dir.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (full, step) = (path("full"), path("step"));
+    let told = works("send_to_file", &[&first, &full]);
+    let len = std::fs::metadata(&full).unwrap().len();
+    assert_eq!(told, format!("{first}: {len} bytes in {full}\n"));
+    works("send_to_file", &[&second, &step, &first]);
+    let target = format!("{}/copy", scratch.name());
+    for file in [&full, &step] {
+        run(
+            "sh",
+            &["-c", &format!("zfs receive -u '{target}' < '{file}'")],
+        );
+    }
+    let guid = |dataset: &str| zfs_get("guid", format!("{dataset}@second"));
+    assert_eq!(guid(&target), guid(scratch.name()));
+
+    // Nothing is left where there is no complete stream.
+    let wrong = path("wrong");
+    let message = fails("send_to_file", &[&first, &wrong, &second]);
+    assert!(message.contains("not in the snapshot's past"), "{message}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
 }
