@@ -3,6 +3,7 @@
 use super::{pipe, read, snapshot};
 use crate::support::{Mounted, Scratch, TestPool, noise, run, zfs};
 use helix_zfs::zfs_core::send::{SendOptions, SendStream};
+use helix_zfs::zfs_core::stream::{HEADER_LEN, SliceReader};
 use helix_zfs::zfs_core::{CreateOptions, Dataset, Error, ErrorKind, Snapshot};
 use rustix::process::Signal;
 use signal_hook::consts::SIGPIPE;
@@ -233,29 +234,53 @@ fn act(action: &str, of: &Snapshot) {
     }
 }
 
-/// A stream that the kernel has written but for the last record, which does not fit the pipe.
+/// Whether the last record of a stream begins a page of the pipe, which holds each write in pages
+/// of its own but for an odd rest that still fits the page before.
+fn end_needs_a_page(stream: &[u8]) -> bool {
+    const PAGE: usize = 4096;
+    let (mut fill, mut end_merges) = (PAGE, true);
+    for record in SliceReader::new(stream) {
+        let record = record.unwrap();
+        end_merges = fill + HEADER_LEN <= PAGE;
+        for mut len in [HEADER_LEN, record.payload.len()] {
+            let rest = len % PAGE;
+            if rest > 0 && fill + rest <= PAGE {
+                fill += rest;
+                len -= rest;
+            }
+            if len > 0 {
+                fill = (len - 1) % PAGE + 1;
+            }
+        }
+    }
+    !end_merges
+}
+
+/// A stream of which the kernel has written all but the last record, for which the pipe has no
+/// room, and the stream's length.
 fn before_the_end(dataset: &Dataset) -> (SendStream, usize) {
     let files = Mounted::new(dataset);
-    files.write("large", noise(3 << 20, 2));
-    // The last record waits only if it begins a page of the pipe. Where it begins is moved on by
-    // links of some length, which are kept in records like it.
-    for n in 0..60 {
+    files.write("large", noise(3 << 19, 2));
+    // Where the last record begins is moved on by links, which are kept in records like it.
+    for n in 0..80 {
         let target = "x".repeat(n * 37 % 150 + 1);
         std::os::unix::fs::symlink(target, files.path(&n.to_string())).unwrap();
         let of = snapshot(dataset, &format!("s{n}"));
-        let whole = read(of.send(&SendOptions::full()).unwrap()).len();
-        let mut stream = of.send(&SendOptions::full()).unwrap();
-        while stream.progress().unwrap().bytes < whole as u64 {
-            stream.read(&mut [0; 4096]).unwrap();
+        let whole = read(of.send(&SendOptions::full()).unwrap());
+        if !end_needs_a_page(&whole) {
+            continue;
         }
-        // The kernel counts a record before it writes it.
-        loop {
-            match sender() {
-                None => break,
-                Some('S') => return (stream, whole),
-                Some(_) => std::thread::yield_now(),
+        let mut stream = of.send(&SendOptions::full()).unwrap();
+        // Each step makes room for one page at most, and is taken when the kernel waits for it.
+        while stream.progress().unwrap().bytes < whole.len() as u64 {
+            if sender() == Some('S') {
+                stream.read(&mut [0; 256]).unwrap();
             }
         }
+        while sender().expect("the kernel waits for room") != 'S' {
+            std::thread::yield_now();
+        }
+        return (stream, whole.len());
     }
     panic!("the last record always fits");
 }
