@@ -136,6 +136,7 @@ impl<R: Read> Window for Input<R> {
             // A length that no data follows must not take memory.
             let room = len.min(self.filled.max(FIRST).saturating_mul(2));
             if self.buffer.len() < room {
+                self.buffer.reserve_exact(room - self.buffer.len());
                 self.buffer.resize(room, 0);
             }
             let end = len.min(self.buffer.len());

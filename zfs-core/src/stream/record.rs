@@ -301,6 +301,15 @@ pub struct End {
     pub to_guid: u64,
 }
 
+impl End {
+    pub(super) fn read(f: Fields<'_>) -> Self {
+        Self {
+            checksum: f.sums(8),
+            to_guid: f.u64(40),
+        }
+    }
+}
+
 /// A block that is equal to one that came earlier. Kernels refuse it since 2.0; `zstream redup`
 /// turns it into a [`Write`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -480,10 +489,10 @@ impl Body {
         }
     }
 
-    /// Reads a header of a type other than BEGIN, or gives back the type that it is not.
-    pub(super) fn read(record_type: RecordType, f: Fields<'_>) -> Result<Self, RecordType> {
-        Ok(match record_type {
-            RecordType::Begin => return Err(record_type),
+    /// Reads a header of any type but BEGIN.
+    pub(super) fn read(record_type: RecordType, f: Fields<'_>) -> Option<Self> {
+        Some(match record_type {
+            RecordType::Begin => return None,
             RecordType::Object => Self::Object(Object {
                 object: f.u64(8),
                 object_type: f.u32(16),
@@ -525,10 +534,7 @@ impl Body {
                 length: f.u64(24),
                 to_guid: f.u64(32),
             }),
-            RecordType::End => Self::End(End {
-                checksum: f.sums(8),
-                to_guid: f.u64(40),
-            }),
+            RecordType::End => Self::End(End::read(f)),
             RecordType::WriteByRef => Self::WriteByRef(WriteByRef {
                 object: f.u64(8),
                 offset: f.u64(16),

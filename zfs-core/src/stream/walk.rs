@@ -1,7 +1,7 @@
 //! What may come where in a stream, and the sum over it: what both readers have in common.
 
 use super::record::{CHECKSUM_AT, Fields, HEADER_LEN};
-use super::{Begin, Body, ByteOrder, Fletcher4, HeaderKind, Problem, RecordType, StreamError};
+use super::{Begin, Body, ByteOrder, End, Fletcher4, HeaderKind, Problem, RecordType, StreamError};
 use std::io;
 use std::sync::Arc;
 use zfs_core_sys::ioctl;
@@ -17,14 +17,15 @@ pub struct ReadOptions {
 }
 
 impl ReadOptions {
-    /// Complete streams with all their checksums, payloads of at most 16 MiB, which is the largest block there is, and lists
-    /// of at most 64 MiB in a BEGIN, which is what `zfs receive` takes.
+    /// Complete streams with all their checksums, and payloads of at most 16 MiB: no block is larger.
+    /// The list of a compound stream may be: `zfs send -R` writes some 300 bytes for each snapshot,
+    /// and `zfs receive` takes up to 64 MiB.
     pub const fn new() -> Self {
         Self {
             missing_end: false,
             missing_checksums: false,
             max_payload: 16 << 20,
-            max_begin_payload: 64 << 20,
+            max_begin_payload: 16 << 20,
         }
     }
 
@@ -257,7 +258,7 @@ impl Walk {
                         Err(self.fault(Some(other), Problem::OutOfPlace(other)))
                     }
                     Ok(other) => Body::read(other, fields)
-                        .map_err(|begin| self.fault(Some(begin), Problem::OutOfPlace(begin))),
+                        .ok_or_else(|| self.fault(Some(other), Problem::OutOfPlace(other))),
                 }
             }
         }
@@ -292,11 +293,7 @@ impl Walk {
     /// Reads an END: of a stream, of the header of a compound one, or of the whole.
     fn leave(&mut self, fields: Fields<'_>) -> Result<Body, StreamError> {
         let record = RecordType::End;
-        let body = Body::read(record, fields)
-            .map_err(|other| self.fault(Some(record), Problem::OutOfPlace(other)))?;
-        let Body::End(end) = body else {
-            return Ok(body);
-        };
+        let end = End::read(fields);
         // User space leaves the checksum of those it writes empty, and old kernels did so too.
         // Then nothing covers the rest of the header. What closes a compound stream never has any.
         let closes = self.place == Place::Between;
@@ -309,7 +306,7 @@ impl Walk {
             let clean = empty
                 && fields.u32(4) == 0
                 && end.to_guid == to_guid
-                && !(closes && end.checksum != [0; 4])
+                && (!closes || end.checksum == [0; 4])
                 && (48..CHECKSUM_AT).step_by(8).all(|at| fields.u64(at) == 0);
             if !clean {
                 return Err(self.fault(Some(record), Problem::ClosingBytes));
@@ -319,7 +316,7 @@ impl Walk {
             Place::CompoundHeader | Place::Inside { compound: true } => Place::Between,
             _ => Place::Done { complete: true },
         };
-        Ok(body)
+        Ok(Body::End(end))
     }
 
     /// Takes the sum through a header, and compares it with what the header states. A difference

@@ -125,7 +125,7 @@ fn a_failing_reader_is_told_of() {
 
 #[test]
 fn room_is_made_as_data_arrives() {
-    let list = (4, 4, 64 << 20);
+    let list = (4, 4, 16 << 20);
     let mut begin = Build::new(ByteOrder::Little);
     let magic = (8, 8, 0x2_f5ba_cbac);
     begin.fields(RecordType::Begin.raw(), &[list, magic, (16, 8, 1)], &[]);
