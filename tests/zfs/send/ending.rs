@@ -10,7 +10,7 @@ use signal_hook::consts::SIGPIPE;
 use signal_hook::flag::register_conditional_default;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
@@ -122,6 +122,35 @@ fn a_dropped_stream_lets_go() {
     assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
     assert!(error.to_string().contains("not read to its end"), "{error}");
     of.destroy().unwrap();
+}
+
+/// A child process that another thread has forked meanwhile has the pipe's writing end too.
+#[test]
+fn the_end_is_seen_whoever_has_the_writing_end() {
+    let scratch = Scratch::new("send-copy");
+    let dataset = scratch.child("a").unwrap();
+    dataset.create(&CreateOptions::filesystem()).unwrap();
+    let of = large(&dataset);
+    let begin = || {
+        let stream = of.send(&SendOptions::full()).unwrap();
+        let path = format!("/proc/self/fd/{}", stream.as_fd().as_raw_fd());
+        let copy = File::options().write(true).open(path).unwrap();
+        (stream, copy)
+    };
+    let (stream, _copy) = begin();
+    let whole = read(stream);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (stream, _copy) = begin();
+        let mut bytes = Vec::new();
+        let mut stream = stream.into_async().unwrap();
+        stream.read_to_end(&mut bytes).await.unwrap();
+        assert!(bytes == whole);
+        stream.finish().unwrap();
+    });
 }
 
 #[test]

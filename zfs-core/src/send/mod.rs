@@ -21,9 +21,8 @@
 //! # What is sent, and by whom
 //!
 //! The kernel makes the stream in a call that lasts until its end and writes it into a pipe of
-//! this crate's. That call has a thread of its own, the only one that this crate starts, with all
-//! signals blocked: a signal in the middle would end the stream, and a reader that goes away ends
-//! it without a `SIGPIPE` for the process.
+//! this crate's. That call has a thread of its own with all signals blocked: a signal in the middle
+//! would end the stream, and a reader that goes away ends it without a `SIGPIPE` for the process.
 //!
 //! A stream that ends early never looks complete. Whoever reads a [`SendStream`] gets the kernel's
 //! error where a complete stream has its end of file; [`SendStream::finish`] returns it to those
