@@ -289,7 +289,7 @@ fn end_needs_a_page(stream: &[u8]) -> bool {
 /// room, and the stream's length.
 fn before_the_end(dataset: &Dataset) -> (SendStream, usize) {
     let files = Mounted::new(dataset);
-    files.write("large", noise(3 << 19, 2));
+    files.write("large", noise(5 << 18, 2));
     // Where the last record begins is moved on by links, which are kept in records like it.
     for n in 0..80 {
         let target = "x".repeat(n * 37 % 150 + 1);
@@ -300,10 +300,19 @@ fn before_the_end(dataset: &Dataset) -> (SendStream, usize) {
             continue;
         }
         let mut stream = of.send(&SendOptions::full()).unwrap();
-        // Each step makes room for one page at most, and is taken when the kernel waits for it.
-        while stream.progress().unwrap().bytes < whole.len() as u64 {
+        // At last each step makes room for one page at most, and is taken when the kernel waits
+        // for it.
+        let mut taken = 0;
+        loop {
+            let made = stream.progress().unwrap().bytes;
+            let there = rustix::io::ioctl_fionread(&stream).unwrap();
+            let missing = whole.len() as u64 - taken - there;
+            let step = if missing > 64 << 10 { 16 << 10 } else { 256 };
+            if made == whole.len() as u64 && missing <= HEADER_LEN as u64 {
+                break;
+            }
             if sender() == Some('S') {
-                stream.read(&mut [0; 256]).unwrap();
+                taken += stream.read(&mut vec![0; step]).unwrap() as u64;
             }
         }
         while sender().expect("the kernel waits for room") != 'S' {
