@@ -4,17 +4,18 @@ use std::fs;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-use helix_zfs::zfs_core::digest::{Digester, Digests, Manifest};
+use helix_zfs::zfs_core::digest::Manifest;
 use helix_zfs::zfs_core::key::WrappingKey;
 use helix_zfs::zfs_core::receive::ReceiveOptions;
 use helix_zfs::zfs_core::send::SendOptions;
-use helix_zfs::zfs_core::stream::{Observer, ResumeToken, SliceReader};
+use helix_zfs::zfs_core::stream::ResumeToken;
 use helix_zfs::zfs_core::{Dataset, ErrorKind, Result, Snapshot, SnapshotName};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::corpus::{self, Stream};
+use super::digests;
 use crate::support::{Scratch, zfs};
 
 /// How much of `compressed` had come when it was cut, which made `resumed` and `saved`.
@@ -272,12 +273,4 @@ fn send_on(stream: &Stream, dataset: &Dataset) {
         .unwrap()
         .verify_content(&digests(&again))
         .unwrap_or_else(|error| panic!("{} {}: {error}", stream.version, stream.name));
-}
-
-fn digests(bytes: &[u8]) -> Digests {
-    let mut digester = Digester::new();
-    for record in SliceReader::new(bytes) {
-        digester.record(&record.expect("a good record"));
-    }
-    digester.finish().expect("in order")
 }
