@@ -1,4 +1,4 @@
-use super::record::{ByteOrder, Fields, HEADER_LEN};
+use super::header::{ByteOrder, Fields, HEADER_LEN};
 use super::{Problem, RecordType, StreamError};
 use crate::list::DatasetKind;
 use crate::nv::{self, NvMap};

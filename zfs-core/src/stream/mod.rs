@@ -41,6 +41,7 @@
 mod begin;
 mod error;
 mod fletcher;
+mod header;
 mod pass;
 mod reader;
 mod record;
@@ -52,11 +53,12 @@ pub use begin::{Begin, BeginFlags, HeaderKind, StreamFeatures};
 pub use error::{Problem, StreamError};
 pub use fletcher::Fletcher4;
 pub(crate) use fletcher::lanes;
+pub use header::{ByteOrder, HEADER_LEN};
 pub use pass::{Observer, PassThrough};
 pub use reader::StreamReader;
 pub use record::{
-    Body, ByteOrder, Cipher, DedupKey, End, Free, FreeObjects, HEADER_LEN, Object, ObjectRange,
-    Record, RecordFlags, RecordType, Redact, Spill, Write, WriteByRef, WriteEmbedded,
+    Body, Cipher, DedupKey, End, Free, FreeObjects, Object, ObjectRange, Record, RecordFlags,
+    RecordType, Redact, Spill, Write, WriteByRef, WriteEmbedded,
 };
 pub use slice::SliceReader;
 pub use token::{MAX_TOKEN_LEN, ResumeToken, TokenError};

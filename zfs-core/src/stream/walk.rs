@@ -1,6 +1,6 @@
 //! What may come where in a stream, and the sum over it: what both readers have in common.
 
-use super::record::{CHECKSUM_AT, Fields, HEADER_LEN};
+use super::header::{CHECKSUM_AT, Fields, HEADER_LEN};
 use super::{Begin, Body, ByteOrder, End, Fletcher4, HeaderKind, Problem, RecordType, StreamError};
 use std::io;
 use std::sync::Arc;
