@@ -23,8 +23,9 @@ const HEADER: usize = 68;
 const MESSAGE: u8 = 1;
 const DATA: u8 = 2;
 
-/// The most data in a frame.
-pub(crate) const MAX_DATA: usize = 1 << 20;
+/// The most data in a frame. Nothing of a frame reaches the kernel before all of it is there, and
+/// what a cut leaves is lost.
+pub(crate) const MAX_DATA: usize = 256 << 10;
 /// The longest message: the state of a target with some hundred thousand snapshots.
 const MAX_MESSAGE: usize = 16 << 20;
 

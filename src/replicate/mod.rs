@@ -65,7 +65,7 @@
 //! 2. It tells the source its snapshots and the token of a cut receive. The source picks the base by
 //!    GUID: the target's newest snapshot must be a snapshot or a bookmark of the source, whatever
 //!    its name there. It holds what it sends.
-//! 3. The data goes over the channel in frames of at most 1 MiB, each with the checksums of its header
+//! 3. The data goes over the channel in frames of at most 256 KiB, each with the checksums of its header
 //!    and its body. A frame whose body is damaged is asked for again, and no byte of it reaches the
 //!    kernel; a damaged header, or a cut, ends the run, and the next one resumes by token.
 //! 4. The source sends its manifest: the transport digest of the stream, and the content digest of

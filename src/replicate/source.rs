@@ -8,8 +8,8 @@ use zfs_core::digest::{Digester, Manifest};
 use zfs_core::send::{SendBase, SendOptions, SendStream};
 use zfs_core::stream::{PassThrough, ResumeToken};
 use zfs_core::{
-    BookmarkName, Dataset, DatasetKind, DatasetName, ErrorKind, NewBookmark, Snapshot,
-    SnapshotFilter, Zfs,
+    BookmarkName, Dataset, DatasetKind, DatasetName, NewBookmark, Snapshot, SnapshotFilter,
+    SnapshotName, Zfs,
 };
 
 use super::error::{Problem, ReplicateError, Side};
@@ -388,38 +388,66 @@ impl<'s> Kept<'s> {
                 base.into_iter().chain([to]).collect()
             }
         };
-        for point in &needed {
-            match self.snapshot(point)?.hold(&self.tag) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                    return Err(zfs_error(error));
-                }
-                _ => {}
-            }
+        let held = self.held()?;
+        let names = |points: &mut dyn Iterator<Item = &Point>| {
+            points
+                .map(|point| self.dataset.name().snapshot(&point.short))
+                .collect::<Result<Vec<SnapshotName>, _>>()
+                .map_err(|error| zfs_error(error.into()))
+        };
+        let hold = names(
+            &mut needed
+                .iter()
+                .copied()
+                .filter(|point| !held.contains(&point.guid)),
+        )?;
+        if !hold.is_empty() {
+            let outcome = self.zfs.hold(&hold, &self.tag);
+            let complete = outcome.and_then(zfs_core::Outcome::complete);
+            complete.map_err(zfs_error)?;
         }
         let verified = want.snapshots.iter().rev().find(|held| held.verified);
         if let Some(verified) = verified {
             self.bookmark(state, verified.guid)?;
         }
-        let held = self
+        let release = names(
+            &mut state
+                .snapshots
+                .iter()
+                .filter(|point| held.contains(&point.guid) && !needed.contains(point)),
+        )?;
+        if !release.is_empty() {
+            // Whoever released one meanwhile did what was to be done.
+            let outcome = self.zfs.release(&release, &self.tag);
+            let _ = outcome.map_err(zfs_error)?;
+        }
+        Ok(())
+    }
+
+    /// The GUIDs of the snapshots that have our hold.
+    fn held(&self) -> Result<Vec<u64>, ReplicateError> {
+        let snapshots = self
             .dataset
             .snapshots_with_properties(&SnapshotFilter::new())
             .map_err(zfs_error)?;
-        for (entry, props) in held {
-            let wanted = needed.iter().any(|point| point.guid == entry.guid);
-            if wanted || props.user_refs().unwrap_or(0) == 0 {
+        let mut held = Vec::new();
+        for (entry, props) in snapshots {
+            if props.user_refs().unwrap_or(0) == 0 {
                 continue;
             }
             let snapshot = self
                 .dataset
                 .snapshot(entry.name.short())
                 .map_err(zfs_error)?;
-            match snapshot.release(&self.tag) {
-                // The hold is somebody else's.
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(zfs_error(error)),
-                _ => {}
+            let holds = snapshot.holds().map_err(zfs_error)?;
+            if holds
+                .iter()
+                .any(|hold| hold.tag.to_bytes() == self.tag.as_bytes())
+            {
+                held.push(entry.guid);
             }
         }
-        Ok(())
+        Ok(held)
     }
 
     /// Keeps a bookmark of the snapshot that the target has, and destroys those of older ones.

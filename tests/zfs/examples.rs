@@ -421,3 +421,42 @@ fn a_snapshot_goes_into_a_file() {
     assert!(message.contains("not in the snapshot's past"), "{message}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
 }
+
+#[test]
+fn a_dataset_is_replicated() {
+    let scratch = Scratch::new("ex-replicate");
+    let pool = TestPool::new("ex-replicate");
+    let source = format!("{}/acme", scratch.name());
+    run("zfs", &["create", &source]);
+    Mounted::new(&scratch.child("acme").unwrap()).write("noise", noise(100_000, 1));
+    run("zfs", &["snapshot", &format!("{source}@one")]);
+    let target = format!("{}/acme", pool.name());
+    let dir = TempDir::new().unwrap();
+    let socket = dir.path().join("socket");
+    let socket = socket.to_str().unwrap();
+    let missing = fails("replicate", &["pull", socket, &source, &target]);
+    assert!(missing.contains("No such file"), "{missing}");
+
+    let folder = PathBuf::from(std::env::var_os("HELIX_ZFS_EXAMPLES").expect("checked above"));
+    let mut serving = Command::new(folder.join("replicate"))
+        .args(["serve", socket, scratch.name()])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = std::io::BufReader::new(serving.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut told, &mut line).unwrap();
+    assert_eq!(line, format!("{} at {socket}\n", scratch.name()));
+    let told = works("replicate", &["pull", socket, &source, &target]);
+    let last = format!("readers of {target}/current see one\n");
+    assert!(told.ends_with(&last), "{told}");
+    assert!(told.contains("receiving one"), "{told}");
+    assert!(told.contains("verifying one"), "{told}");
+    let again = works("replicate", &["pull", socket, &source, &target]);
+    assert_eq!(again, last);
+    let orphan = format!("{}/no/parent", pool.name());
+    let message = fails("replicate", &["pull", socket, &source, &orphan]);
+    assert!(message.contains("does not exist"), "{message}");
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+}

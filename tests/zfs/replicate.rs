@@ -1,6 +1,7 @@
 //! Replication: what readers see is what the source has, whatever happens.
 
 mod channel;
+mod chaos;
 mod damage;
 mod pair;
 mod problems;

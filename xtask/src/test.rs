@@ -24,8 +24,9 @@ const TARGET: &str = "zfs";
 /// Its name in the guest, where `zfs` is the command.
 const PROGRAM: &str = "zfs-tests";
 
-/// How long the test of many threads runs, for a longer one on demand.
-const THREAD_SECONDS: &str = "HELIX_ZFS_THREAD_SECONDS";
+/// How long the test of many threads runs, and how many replications are disturbed, for more on
+/// demand.
+const LENGTHS: [&str; 2] = ["HELIX_ZFS_THREAD_SECONDS", "HELIX_ZFS_CHAOS_RUNS"];
 
 /// Tells the tests where the examples are.
 const EXAMPLES: &str = "HELIX_ZFS_EXAMPLES";
@@ -248,8 +249,10 @@ fn guest_suite(
     }
     job.env(EXAMPLES, "/helix/files/examples");
     job.env("RUST_BACKTRACE", "1");
-    if let Some(seconds) = std::env::var_os(THREAD_SECONDS) {
-        job.env(THREAD_SECONDS, seconds);
+    for name in LENGTHS {
+        if let Some(length) = std::env::var_os(name) {
+            job.env(name, length);
+        }
     }
     job.cpus = CORES;
     job.memory_mib = 3072;

@@ -1,10 +1,11 @@
 //! A dataset, the target that it is replicated to, and what readers of the target see.
 
-use crate::support::{Mounted, Scratch, noise, output, run, zfs, zfs_get};
+use crate::support::{Mounted, Scratch, noise, unmount, zfs};
 use helix_zfs::replicate::{Job, Outcome, ReplicateError, Replicator, Served, Source};
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
-use helix_zfs::zfs_core::props::UserProps;
+use helix_zfs::zfs_core::props::{KeyStatus, UserProps};
 use helix_zfs::zfs_core::{CreateOptions, Dataset, DatasetName, ErrorKind, Snapshot};
+use rustix::mount::MountFlags;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -172,13 +173,14 @@ pub(crate) struct Readers(TempDir);
 impl Readers {
     pub(crate) fn new(current: &Dataset) -> Self {
         let dir = TempDir::with_prefix("helix-zfs-").unwrap();
-        let name = current.name().as_str();
-        if zfs_get("keystatus", name) == "unavailable" {
-            let root = zfs().dataset(&zfs_get("encryptionroot", name)).unwrap();
-            root.load_key(&WrappingKey::raw(&KEY)).unwrap();
+        if let Some(encryption) = current.encryption().unwrap() {
+            if encryption.key == KeyStatus::Unavailable {
+                let root = zfs().dataset(encryption.root.as_str()).unwrap();
+                root.load_key(&WrappingKey::raw(&KEY)).unwrap();
+            }
         }
-        let path = dir.path().to_str().unwrap();
-        run("mount", &["-t", "zfs", "-o", "zfsutil,ro", name, path]);
+        let name = current.name().as_str();
+        rustix::mount::mount(name, dir.path(), "zfs", MountFlags::RDONLY, None).unwrap();
         Self(dir)
     }
 
@@ -189,7 +191,7 @@ impl Readers {
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        let _ = output("umount", &[self.0.path().to_str().unwrap_or_default()]);
+        let _ = unmount(self.0.path());
     }
 }
 
