@@ -1,6 +1,7 @@
 //! What digests prove, on real pools: above all, that a target which sends again what it received
 //! sends the same content.
 
+use crate::examples::{fails, works};
 use crate::support::{Mounted, Scratch, noise, run, unique, zfs};
 use helix_zfs::zfs_core::digest::{
     ContentDifference, ContentTree, Difference, DigestProblem, Digester, Digests, Manifest,
@@ -158,7 +159,10 @@ fn write_history(dataset: &Dataset) {
         files.write(&format!("attributes{n}"), noise(4000, n));
         attribute(&path(&format!("attributes{n}")), &noise(3000, 3));
     }
-    std::os::unix::fs::symlink("l".repeat(1000), path("link")).expect("linked");
+    // Too long for the dnode.
+    let letter = |byte: u8| char::from(b'a' + byte % 26);
+    let long: String = noise(1000, 11).into_iter().map(letter).collect();
+    std::os::unix::fs::symlink(long, path("link")).expect("linked");
     run("zfs", &["snapshot", &format!("{name}@a")]);
 
     change(&path("noise"), 200_000, &noise(1000, 50));
@@ -502,4 +506,44 @@ fn attributes_that_were_sent_as_data_are_noticed() {
     // Not so without `-e`.
     let plain = digest(&root, (None, "a"), PLAIN, std::io::sink());
     assert!(plain.is_complete());
+}
+
+#[test]
+fn the_example_verifies_what_a_target_has() {
+    let root = Scratch::new("digest-example");
+    let name = |part: &str| format!("{}/{part}", root.name());
+    run("zfs", &["create", "-o", "mountpoint=none", &name("source")]);
+    let source = zfs().dataset(&name("source")).expect("a valid name");
+    let files = Mounted::new(&source);
+    files.write("file", noise(500_000, 1));
+    run("zfs", &["snapshot", &name("source@a")]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).expect("written");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let sent = file("sent", &run_bytes(&["send", &name("source@a")]));
+    let manifest = works("verify_manifest", &["write", &sent]);
+    let manifest = file("manifest", manifest.as_bytes());
+    let told = works("verify_manifest", &["verify", &manifest, &sent]);
+    let length = fs::metadata(&sent).expect("there").len();
+    assert_eq!(told, format!("{length} bytes, every one as it should be\n"));
+
+    let target = zfs().dataset(&name("target")).expect("a valid name");
+    transfer(&source, &target, (None, "a"), PLAIN, &[]);
+    let again = file("again", &run_bytes(&["send", &name("target@a")]));
+    let told = works("verify_manifest", &["content", &manifest, &again]);
+    assert!(told.starts_with(&name("source@a: ")), "{told}");
+    let message = fails("verify_manifest", &["verify", &manifest, &again]);
+    assert!(message.contains("the bytes differ, in 0.."), "{message}");
+
+    files.write("file", noise(500_000, 2));
+    run("zfs", &["snapshot", &name("source@b")]);
+    let other = file("other", &run_bytes(&["send", &name("source@b")]));
+    let message = fails("verify_manifest", &["content", &manifest, &other]);
+    assert!(message.contains(" and not "), "{message}");
+    let message = fails("verify_manifest", &["content", &sent, &other]);
+    assert!(message.starts_with(&sent), "{message}");
+    assert!(fails("verify_manifest", &[]).starts_with("usage: "));
 }

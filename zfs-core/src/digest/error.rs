@@ -25,11 +25,12 @@ pub enum DigestProblem {
     /// A block that repeats another one by reference. No kernel since OpenZFS 2.0 takes such a
     /// stream; `zstream redup` converts it.
     Deduplicated,
-    /// A block lies beyond the end of any file: attributes that were sent as data. Whoever
-    /// receives the stream loses them.
+    /// A block lies beyond the end of any file: attributes, or the target of a long symbolic link,
+    /// that were sent as data. Who receives the stream loses them.
     ///
-    /// A fault of OpenZFS 2.3 and 2.4, as far as they are known: an attribute block so small that it
-    /// is stored in its pointer is sent so with `-e`, and with `-w` if the dataset is not encrypted.
+    /// A fault of OpenZFS 2.3 and 2.4, up to 2.4.4 at least: a spill block that compresses so well
+    /// that it is stored in its pointer is sent so with `-e`, and with `-w` if the dataset is not
+    /// encrypted. Other streams are right.
     SpillAsData {
         /// The object that the attributes belong to.
         object: u64,
