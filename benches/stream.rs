@@ -251,17 +251,20 @@ fn against_zstream(rounds: Rounds, file: &std::path::Path, command: &str) -> Res
         prepare: |_| Ok(File::open(file)?),
         call: |input: &File| read(input, ()).map(drop),
     };
+    // It ends well where it does not know a stream, too: what it says tells whether it read all.
+    let length = file.metadata()?.len();
+    let read_all = format!("Total stream length = {length} ");
     let theirs = Side {
         prepare: |_| Ok(File::open(file)?),
         call: |input: &File| {
-            let status = Command::new("sh")
+            let output = Command::new("sh")
                 .args(["-c", &format!("exec {command} dump")])
                 .stdin(input.try_clone()?)
-                .stdout(Stdio::null())
-                .status()?;
-            match status.success() {
+                .stderr(Stdio::inherit())
+                .output()?;
+            match String::from_utf8_lossy(&output.stdout).contains(&read_all) {
                 true => Ok(()),
-                false => Err(format!("{command} dump: {status}").into()),
+                false => Err(format!("{command} dump has not read all: {}", output.status).into()),
             }
         },
     };

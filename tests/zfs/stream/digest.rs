@@ -536,7 +536,7 @@ fn the_example_verifies_what_a_target_has() {
     let told = works("verify_manifest", &["content", &manifest, &again]);
     assert!(told.starts_with(&name("source@a: ")), "{told}");
     let message = fails("verify_manifest", &["verify", &manifest, &again]);
-    assert!(message.contains("the bytes differ, in 0.."), "{message}");
+    assert!(message.contains(", in 0.."), "{message}");
 
     files.write("file", noise(500_000, 2));
     run("zfs", &["snapshot", &name("source@b")]);

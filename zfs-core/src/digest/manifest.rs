@@ -159,7 +159,7 @@ impl Manifest {
     }
 
     /// Adds the tree of the bytes, with at most about `most` chunks, so that a difference has a
-    /// place. A chunk takes up some 90 bytes of JSON.
+    /// place. A chunk takes up some 90 bytes of JSON. Digests of another stream add nothing.
     #[must_use]
     pub fn with_chunks(mut self, digests: &Digests, most: usize) -> Self {
         if digests.transport().root() == self.transport {
