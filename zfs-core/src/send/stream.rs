@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const STACK_SIZE: usize = 128 << 10;
 
 /// A stream that is being sent, to be read like a file: by [`Read`], by the descriptor that
-/// [`AsFd`] lends, or, with the feature `tokio`, as [`AsyncRead`](Self::into_async).
+/// [`AsFd`] lends, or, with the feature `tokio`, as `AsyncRead` (`into_async`).
 ///
 /// The kernel makes the stream no faster than it is read: the pipe between holds one MiB, or what
 /// the system allows (`/proc/sys/fs/pipe-max-size`).
