@@ -1,6 +1,6 @@
 //! Holds, and the guard whose holds end with its process.
 
-use crate::support::{Scratch, TestPool, output, zfs};
+use crate::support::{Scratch, TestPool, zfs};
 use helix_zfs::zfs_core::props::UserProps;
 use helix_zfs::zfs_core::{CreateOptions, ErrorKind, Snapshot};
 use std::io::{BufRead, BufReader, Write};

@@ -3,11 +3,15 @@
 use super::{Source, assert_received, assert_same, child, kind, options};
 use crate::support::{Mounted, Scratch, noise, run, zfs};
 use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind};
+use signal_hook::consts::SIGPIPE;
+use signal_hook::flag::register_conditional_default;
 use std::error::Error as _;
 use std::io::{self, Cursor, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Gives out a few bytes at a time, as a connection may, and fails at the end.
 struct Fails<'a> {
@@ -186,6 +190,45 @@ fn a_refusal_in_the_middle_of_a_long_stream() {
     );
     drop(pipe);
     assert!(!command.wait().unwrap().success());
+}
+
+const REFUSED: &str = "HELIX_ZFS_TEST_REFUSED";
+
+/// A host program in which `SIGPIPE` ends the process, which Rust's own programs ignore.
+#[test]
+fn a_refusal_kills_nobody() {
+    if let Ok(name) = std::env::var(REFUSED) {
+        register_conditional_default(SIGPIPE, Arc::new(AtomicBool::new(true))).unwrap();
+        let target = zfs().dataset(&name).unwrap();
+        let stream = Command::new("zfs")
+            .args(["send", &format!("{name}@big")])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let error = target
+            .receive(stream.stdout.unwrap(), &options())
+            .unwrap_err();
+        let mut stderr = io::stderr();
+        writeln!(stderr, "ended with {:?}", error.kind()).unwrap();
+        return;
+    }
+    let scratch = Scratch::new("recv-sigpipe");
+    let big = child(&scratch, "big");
+    big.create(&CreateOptions::filesystem()).unwrap();
+    let mounted = Mounted::new(&big);
+    mounted.write("noise", noise(4 << 20, 1));
+    drop(mounted);
+    super::snap(&big, "big");
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "receive::input::a_refusal_kills_nobody"])
+        .arg("--nocapture")
+        .env(REFUSED, big.name().as_str())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {told}", output.status);
+    assert!(told.contains("ended with AlreadyExists"), "{told}");
 }
 
 const CHILD: &str = "HELIX_ZFS_TEST_RECEIVE";

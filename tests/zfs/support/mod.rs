@@ -3,7 +3,7 @@
 //! Only pools that were made here are ever touched: on scratch disks of the guest, or on files in
 //! a temporary folder.
 
-use helix_zfs::zfs_core::{Dataset, PoolName, Zfs};
+use helix_zfs::zfs_core::{CreateOptions, Dataset, PoolName, Zfs};
 use rustix::mount::{MountFlags, UnmountFlags, mount};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -189,7 +189,9 @@ impl Scratch {
         let pool = shared_pool();
         let name = format!("{}/{topic}-{}", pool.name, unique());
         let dataset = zfs().dataset(&name).expect("a valid name");
-        run("zfs", &["create", &name]);
+        dataset
+            .create(&CreateOptions::filesystem())
+            .expect("a new dataset");
         Self {
             dataset,
             _pool: pool,
@@ -211,7 +213,11 @@ impl std::ops::Deref for Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Holds would keep snapshots from going.
+        let destroy = || output("zfs", &["destroy", "-Rf", self.name()]);
+        if destroy().status.success() {
+            return;
+        }
+        // Holds keep snapshots from going.
         let list = output(
             "zfs",
             &[
@@ -237,7 +243,7 @@ impl Drop for Scratch {
                 }
             }
         }
-        let _ = output("zfs", &["destroy", "-Rf", self.name()]);
+        let _ = destroy();
     }
 }
 
