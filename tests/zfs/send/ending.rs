@@ -3,6 +3,7 @@
 use super::{pipe, read, snapshot};
 use crate::support::{Mounted, Scratch, TestPool, noise, run, zfs};
 use helix_zfs::zfs_core::send::SendOptions;
+use helix_zfs::zfs_core::stream::PassThrough;
 use helix_zfs::zfs_core::{CreateOptions, Dataset, Error, ErrorKind, Snapshot};
 use signal_hook::consts::SIGPIPE;
 use signal_hook::flag::register_conditional_default;
@@ -149,6 +150,17 @@ fn the_end_is_seen_whoever_has_the_writing_end() {
         assert!(bytes == whole);
         stream.finish().unwrap();
     });
+}
+
+/// Who knows where a stream ends does not read on to see that it does.
+#[test]
+fn the_last_byte_is_enough() {
+    let scratch = Scratch::new("send-last");
+    let stream = snapshot(&scratch, "s").send(&SendOptions::full()).unwrap();
+    let mut verified = PassThrough::new(stream, ());
+    let bytes = std::io::copy(&mut verified, &mut std::io::sink()).unwrap();
+    let (stream, ()) = verified.into_parts();
+    assert_eq!(stream.finish().unwrap().bytes, bytes);
 }
 
 #[test]

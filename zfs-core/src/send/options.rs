@@ -113,7 +113,8 @@ impl SendOptions {
     /// the key to be loaded, and the receiver cannot read what it gets.
     ///
     /// It includes [`compressed`](Self::compressed) and [`large_blocks`](Self::large_blocks). Of a
-    /// dataset that is not encrypted the stream is those, and [`embedded`](Self::embedded).
+    /// dataset that is not encrypted the stream is those, and [`embedded`](Self::embedded) with its
+    /// fault.
     #[doc(alias = "LZC_SEND_FLAG_RAW")]
     pub fn raw(mut self) -> Self {
         self.raw = true;
@@ -129,6 +130,11 @@ impl SendOptions {
 
     /// Tiny blocks as they are embedded in their block pointers on disk. The receiving pool needs
     /// the feature `embedded_data`.
+    ///
+    /// OpenZFS 2.3 and 2.4 send a spill block that compresses into its block pointer as if it were
+    /// data. The receiver takes that and loses what was in it: extended attributes, or the target of
+    /// a long symbolic link. `digest::Digester` refuses such a stream.
+    /// [`compressed`](Self::compressed) with [`large_blocks`](Self::large_blocks) has no such fault.
     #[doc(alias = "LZC_SEND_FLAG_EMBED_DATA")]
     pub fn embedded(mut self) -> Self {
         self.embedded = true;

@@ -215,19 +215,7 @@ impl SendStream {
 
     /// Waits until there is something to read, or nothing any more.
     pub(super) fn wait(&self) -> Result<Next> {
-        let (pipe, done) = (self.pipe.file.as_fd(), self.sending.shared.done.as_fd());
-        let poll = |timeout| {
-            pipe::wait([(pipe, Interest::Read), (done, Interest::Read)], timeout)
-                .map_err(|error| Error::transport(Operation::Send, self.plan.object(), error))
-        };
-        match poll(None)? {
-            [true, _] => Ok(Next::Data),
-            // The last bytes may have come after the pipe was looked at.
-            [false, _] => match poll(Some(Duration::ZERO))? {
-                [true, _] => Ok(Next::Data),
-                [false, _] => Ok(Next::End),
-            },
-        }
+        next(&self.pipe.file, &self.sending, &self.plan)
     }
 
     pub(super) fn object(&self) -> String {
@@ -308,7 +296,7 @@ impl SendStream {
     /// that the kernel waits for nobody when all copies that were made of it are closed too, and
     /// then the call waits for the kernel.
     ///
-    /// After [`Read`] has returned the end of the stream, it returns at once.
+    /// After [`Read`] has returned the last byte of the stream, it returns at once.
     ///
     /// # Errors
     ///
@@ -332,7 +320,7 @@ impl SendStream {
         if lent.into_inner() {
             pipe.ends_sending = false;
             drop(pipe);
-        } else if !ended {
+        } else if !ended && next(&pipe.file, &sending, &plan)? == Next::Data {
             return Err(unread());
         }
         let done = [(sending.shared.done.as_fd(), Interest::Read)];
@@ -345,6 +333,23 @@ impl SendStream {
                 _ => error,
             })?;
         Ok(Sent { bytes: read })
+    }
+}
+
+/// Waits until there is something to read, or nothing any more.
+fn next(pipe: &File, sending: &Sending, plan: &Plan) -> Result<Next> {
+    let (pipe, done) = (pipe.as_fd(), sending.shared.done.as_fd());
+    let poll = |timeout| {
+        pipe::wait([(pipe, Interest::Read), (done, Interest::Read)], timeout)
+            .map_err(|error| Error::transport(Operation::Send, plan.object(), error))
+    };
+    match poll(None)? {
+        [true, _] => Ok(Next::Data),
+        // The last bytes may have come after the pipe was looked at.
+        [false, _] => match poll(Some(Duration::ZERO))? {
+            [true, _] => Ok(Next::Data),
+            [false, _] => Ok(Next::End),
+        },
     }
 }
 
