@@ -12,14 +12,12 @@ use std::os::unix::net::UnixStream;
 fn snapshots_that_the_source_does_not_know() {
     let pair = Pair::plain("rep-diverged");
     pair.write("a", "first");
-    let (first, files) = pair.snapshot("first");
+    let (first, _) = pair.snapshot("first");
     pair.replicate();
     pair.change(2);
     let (second, _) = pair.snapshot("second");
     pair.replicate();
     // The source goes back to the first snapshot, and on from there.
-    drop(pair.bookmarks());
-    let name = pair.data.name().as_str();
     run("zfs", &["rollback", "-r", first.name().as_str()]);
     pair.change(3);
     let (third, newer) = pair.snapshot("third");
@@ -45,7 +43,6 @@ fn snapshots_that_the_source_does_not_know() {
     let outcome = pair.replicate();
     assert_eq!(outcome.replicated[0].name, "third");
     assert_eq!(pair.readers().files(), newer);
-    drop(files);
 
     // Nothing in common.
     run("zfs", &["destroy", third.name().as_str()]);
@@ -57,7 +54,6 @@ fn snapshots_that_the_source_does_not_know() {
     let error = pair.fail();
     assert_eq!(error.problem(), Problem::NoCommonBase, "{error}");
     assert_eq!(pair.readers().files(), newer);
-    let _ = name;
 }
 
 #[test]
