@@ -83,6 +83,7 @@ fn all_of_them_tell_what_is_missing() {
         "quota_watch",
         "list",
         "send_to_file",
+        "replicate",
     ] {
         assert!(fails(name, &[]).starts_with("usage: "), "{name}");
     }
