@@ -80,7 +80,9 @@ pub mod weak;
 pub use bindings::*;
 pub use nvpair_sys as nvpair;
 
-/// Every program needs libnvpair beside libzfs_core, whichever of the functions it calls: what is
-/// left out when libraries are linked as needed should not depend on that.
+/// Every program needs both libraries, whichever of their functions it calls: what is left out when
+/// libraries are linked as needed should not depend on that.
+#[used]
+static NEEDS_LIBZFS_CORE: unsafe extern "C" fn() -> core::ffi::c_int = libzfs_core_init;
 #[used]
 static NEEDS_LIBNVPAIR: unsafe extern "C" fn(*mut nvpair::nvlist_t) = nvpair::nvlist_free;
