@@ -43,6 +43,7 @@
 //! mounts it anew sees the new one. Between the two renames of a promotion there is, for an instant,
 //! no `current`: never a wrong one.
 //!
+//! A dataset that is not encrypted is sent compressed as it is stored, with large blocks.
 //! Encrypted datasets are sent raw: neither the replicator nor the target's machine needs the key. A
 //! clone shares the encryption root of the chain, so to read, load the key of `chain`.
 //!
@@ -82,7 +83,8 @@
 //! The content digest covers the blocks as they are stored, and for encrypted datasets that is
 //! ciphertext with its authentication codes. [`zfs_core::digest`] says what it proves. It is computed
 //! from what the target's disks give back, so it covers the channel, both machines' memory while they
-//! send and receive, and ZFS itself on the way. It says nothing about whether the source's data
+//! send and receive, and ZFS itself on the way. What an increment frees is proven by the transport
+//! digest to have arrived, not by the content digest to have been carried out. It says nothing about whether the source's data
 //! was good, and it is no protection against an attacker in the channel, who could replace the
 //! digests as well: let the channel be a tunnel that authenticates.
 

@@ -394,7 +394,9 @@ impl<'r, C: Read + Write> Session<'r, C> {
                 SendOptions::incremental(base.name().clone())
             }
         };
-        let stream = snapshot.send(&options.raw()).map_err(zfs_error)?;
+        let encrypted = self.target.chain.encryption().map_err(zfs_error)?.is_some();
+        let options = verify::as_stored(options, encrypted);
+        let stream = snapshot.send(&options).map_err(zfs_error)?;
         let mut meter = self.meter(transfer, Phase::Verifying, Some(expected.bytes));
         let found = verify::digest(Side::Target, stream, |bytes| meter.add(bytes))?;
         meter.end();

@@ -280,6 +280,7 @@ struct Kept<'s> {
     zfs: &'s Zfs,
     dataset: Dataset,
     volume: bool,
+    encrypted: bool,
     /// The tag of holds, and the beginning of bookmarks' names.
     tag: String,
 }
@@ -311,6 +312,7 @@ impl<'s> Kept<'s> {
         }
         Ok(Self {
             zfs: &source.zfs,
+            encrypted,
             volume: dataset.kind().map_err(zfs_error)? == DatasetKind::Volume,
             dataset,
             tag: format!("helix-replicate-{:016x}", want.replica),
@@ -350,12 +352,15 @@ impl<'s> Kept<'s> {
     fn options(&self, from: Option<&Base>) -> Result<SendOptions, ReplicateError> {
         let name = self.dataset.name();
         let base = match from {
-            None => return Ok(SendOptions::full().raw()),
+            None => return Ok(verify::as_stored(SendOptions::full(), self.encrypted)),
             Some(Base::Snapshot(point)) => name.snapshot(&point.short).map(SendBase::Snapshot),
             Some(Base::Bookmark(point)) => name.bookmark(&point.short).map(SendBase::Bookmark),
         };
         let base = base.map_err(|error| zfs_error(error.into()))?;
-        Ok(SendOptions::incremental(base).raw())
+        Ok(verify::as_stored(
+            SendOptions::incremental(base),
+            self.encrypted,
+        ))
     }
 
     fn transfer(

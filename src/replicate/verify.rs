@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 
 use zfs_core::digest::{Digester, Digests, Manifest};
-use zfs_core::send::SendStream;
+use zfs_core::send::{SendOptions, SendStream};
 use zfs_core::stream::{Observer, PassThrough, Record};
 
 use super::error::{Problem, ReplicateError, Side};
@@ -67,6 +67,15 @@ pub(super) fn stream(side: Side, error: io::Error) -> ReplicateError {
         };
     }
     ReplicateError::io(side, error)
+}
+
+/// Blocks as they are stored: of an encrypted dataset without its key, of another one without the
+/// embedded blocks of a raw stream, of which OpenZFS 2.3 and 2.4 send some wrongly.
+pub(super) fn as_stored(options: SendOptions, encrypted: bool) -> SendOptions {
+    match encrypted {
+        true => options.raw(),
+        false => options.compressed().large_blocks(),
+    }
 }
 
 /// The digests of a stream that `digester` has seen all of.

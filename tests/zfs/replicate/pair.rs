@@ -201,7 +201,14 @@ fn files(folder: &std::path::Path) -> Files {
         .map(|entry| {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
-            (name, std::fs::read(entry.path()).unwrap())
+            let contents = match entry.file_type().unwrap().is_symlink() {
+                true => std::fs::read_link(entry.path())
+                    .unwrap()
+                    .into_os_string()
+                    .into_encoded_bytes(),
+                false => std::fs::read(entry.path()).unwrap(),
+            };
+            (name, contents)
         })
         .collect()
 }
