@@ -321,7 +321,11 @@ impl SendStream {
             pipe.ends_sending = false;
             drop(pipe);
         } else if !ended && next(&pipe.file, &sending, &plan)? == Next::Data {
-            return Err(unread());
+            // A pipe without a writer is ready to be read too.
+            match pipe::unread(&pipe.file) {
+                Ok(0) => {}
+                _ => return Err(unread()),
+            }
         }
         let done = [(sending.shared.done.as_fd(), Interest::Read)];
         pipe::wait(done, None)
