@@ -138,15 +138,20 @@ impl<'d> Request<'d> {
 
     /// Issues the request once.
     pub(crate) fn run(&mut self) -> Result<(), Errno> {
-        self.cmd.zc_nvlist_src = address(&self.source);
+        let source = address(&mut self.source);
+        let (answer, answer_len) = match self.answer_place {
+            AnswerPlace::Apart => (address(&mut self.answer), self.answer.len()),
+            AnswerPlace::OverInput => (source, self.source.len()),
+        };
+        self.cmd.zc_nvlist_src = source;
         self.cmd.zc_nvlist_src_size = self.source_len as u64;
         self.cmd.zc_nvlist_conf = 0;
         self.cmd.zc_nvlist_conf_size = 0;
         self.cmd.zc_history = 0;
         self.cmd.zc_history_len = 0;
         self.cmd.zc_share = zfs_share::default();
-        self.cmd.zc_nvlist_dst = address(self.answer_buffer());
-        self.cmd.zc_nvlist_dst_size = self.answer_buffer().len() as u64;
+        self.cmd.zc_nvlist_dst = answer;
+        self.cmd.zc_nvlist_dst_size = answer_len as u64;
         self.cmd.zc_nvlist_dst_filled = 0;
         let cmd: *mut zfs_cmd = &mut *self.cmd;
         // SAFETY: `cmd` is a live, exclusively borrowed `zfs_cmd` of the kernel's layout. Its two
@@ -253,11 +258,12 @@ impl<'d> Request<'d> {
     }
 }
 
-fn address(buffer: &[u8]) -> u64 {
+/// An address for the kernel, which may write there.
+fn address(buffer: &mut [u8]) -> u64 {
     if buffer.is_empty() {
         0
     } else {
-        buffer.as_ptr() as u64
+        buffer.as_mut_ptr().expose_provenance() as u64
     }
 }
 
