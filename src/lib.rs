@@ -7,7 +7,8 @@
 //! - [`Tenant`]: a filesystem with its own key, quota and policy, which is unlocked and locked;
 //! - [`GuardRail`]: a snapshot of many tenants in one transaction, tagged with the change that is
 //!   about to happen, and the way back;
-//! - [`Headroom`]: how far a tenant is from the point where its writes fail.
+//! - [`Headroom`]: how far a tenant is from the point where its writes fail;
+//! - [`replicate`]: copies on another machine, of which readers see nothing but what was verified.
 //!
 //! ```no_run
 //! use helix_zfs::zfs_core::Zfs;

@@ -41,6 +41,21 @@
 //! start threads, and say so. Nothing is mounted or unmounted: that is the caller's work, as
 //! `zfs-mount(8)` describes it.
 //!
+//! # Streams
+//!
+//! [`Snapshot::send`] gives a stream that is read like a file, and [`Dataset::receive`] takes one from
+//! any reader: see [`send`] and [`receive`]. [`stream`] reads streams as data, without a kernel.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `digest` | the module `digest`: Merkle digests of streams and of what they carry |
+//! | `serde` | tokens, and manifests of `digest`, as serde's types |
+//! | `tokio` | `SendStream::into_async` |
+//!
 //! # Versions
 //!
 //! OpenZFS 2.1, 2.3 and 2.4 on Linux, whichever of them a program was built against. Where nothing
