@@ -16,11 +16,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// How many disturbed runs there are. Two hundred take several minutes in an emulated guest.
 const RUNS: &str = "HELIX_ZFS_CHAOS_RUNS";
-const DEFAULT_RUNS: usize = 40;
+const DEFAULT_RUNS: usize = 16;
 /// As many datasets are replicated side by side.
 const LANES: usize = 4;
 
@@ -129,6 +130,44 @@ fn ending(child: Child) -> String {
     }
 }
 
+/// How long a run may take. One takes seconds.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Ends the program, and tells where each thread of each side waits, when a run does not end.
+fn watch(ended: &mpsc::Receiver<()>) {
+    if ended.recv_timeout(PATIENCE) != Err(mpsc::RecvTimeoutError::Timeout) {
+        return;
+    }
+    let mut text = String::from("\na replication does not end:\n");
+    let ours = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
+    for process in list("/proc") {
+        let read = |path: String| std::fs::read(path).unwrap_or_default();
+        if read(format!("{process}/comm")) != ours.as_bytes() {
+            continue;
+        }
+        let role = read(format!("{process}/environ"));
+        let role = role.split(|byte| *byte == 0);
+        let role = role.filter_map(|var| std::str::from_utf8(var).ok());
+        let role: Vec<&str> = role.filter(|var| var.starts_with(ROLE)).collect();
+        writeln!(text, "{process} {role:?}").unwrap();
+        for task in list(&format!("{process}/task")) {
+            for file in ["comm", "syscall", "stack"] {
+                let contents = read(format!("{task}/{file}"));
+                text += &String::from_utf8_lossy(&contents);
+            }
+        }
+    }
+    std::io::stderr().write_all(text.as_bytes()).unwrap();
+    std::process::abort();
+}
+
+fn list(folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path().display().to_string())
+        .collect()
+}
+
 /// Passes on what comes, counts it, and does what is to be done at a byte.
 fn pump(
     mut from: &UnixStream,
@@ -232,7 +271,10 @@ impl Lane {
         let moment = self.time.mul_f64(self.dice.below(1100) as f64 / 1000.0);
         let counted = AtomicU64::new(0);
         let begun = Instant::now();
+        let (running, ended) = mpsc::channel();
         let endings = std::thread::scope(|scope| {
+            let _running = running;
+            scope.spawn(move || watch(&ended));
             let (source_end, target_end, counted) = (&source_end, &target_end, &counted);
             let on = |way| move |at: &(Trouble, Way, u64)| at.1 == way;
             let (there, back) = (at.filter(on(Way::There)), at.filter(on(Way::Back)));

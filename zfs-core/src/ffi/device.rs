@@ -1,10 +1,11 @@
 //! Requests to `/dev/zfs` that libzfs_core has no function for, or answers less exactly than the
 //! kernel does.
 
+use super::apart::run_apart;
 use crate::error::{Errno, Error, FailureList, Operation};
 use crate::nv::{self, NvMap};
 use std::ffi::{CStr, c_char, c_ulong};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use zeroize::Zeroizing;
 use zfs_core_sys::ioctl::{dmu_objset_stats, zfs_cmd, zfs_share};
 
@@ -165,6 +166,13 @@ impl<'d> Request<'d> {
             0 => Ok(()),
             errno => Err(Errno::from_raw(errno)),
         }
+    }
+
+    /// Issues the request once, from a thread that has no descriptor but that of the device and
+    /// `number`: see [`run_apart`].
+    pub(crate) fn run_apart(&mut self, number: RawFd) -> Result<(), Errno> {
+        let kept = [self.device.number(), number];
+        run_apart(&kept, || self.run()).unwrap_or(Err(Errno::ENOMEM))
     }
 
     /// Whether `errno`, the error of the last run, means that a signal ended it in the middle.

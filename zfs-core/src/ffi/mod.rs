@@ -2,6 +2,7 @@
 //!
 //! What leaves this module is safe to call with any argument.
 
+pub(crate) mod apart;
 pub(crate) mod device;
 pub(crate) mod lzc;
 pub(crate) mod nvlist;

@@ -212,7 +212,7 @@ impl<'a> Receive<'a> {
         let mut request = request
             .map_err(|refusal| refusal.into_error(OPERATION, object()))?
             .answered_over_input();
-        match request.run() {
+        match request.run_apart(input.as_fd().as_raw_fd()) {
             Ok(()) => {
                 let answer = request
                     .answer()

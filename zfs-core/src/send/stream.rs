@@ -156,7 +156,8 @@ impl SendStream {
             false => None,
         };
         let Pipe { reader, writer } = pipe::pipe().map_err(error)?;
-        let args = plan.send_args(writer.as_raw_fd());
+        let number = writer.as_raw_fd();
+        let args = plan.send_args(number);
         let shared = Arc::new(Shared {
             writer: Mutex::new(Some(writer)),
             outcome: OnceLock::new(),
@@ -171,7 +172,7 @@ impl SendStream {
                         .request(ZFS_IOC_SEND_NEW, &name)
                         .input(&args)?
                         .answered_over_input();
-                    let outcome = request.run();
+                    let outcome = request.run_apart(number);
                     Ok(outcome.map_err(|errno| shared.cause(&request, errno))?)
                 };
                 // The only place where it is set.
