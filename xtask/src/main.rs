@@ -65,7 +65,7 @@ $XDG_CACHE_HOME/helix-zfs or ~/.cache/helix-zfs. HELIX_ZFS_ACCEL=kvm|tcg
 decides what is otherwise probed; HELIX_ZFS_TEST_THREADS is the number of
 tests at once in a guest (default 4); HELIX_ZFS_THREAD_SECONDS how long the
 test of many threads runs (default 20); HELIX_ZFS_CHAOS_RUNS how many
-replications are disturbed (default 40); HELIX_ZFS_BENCH_ROUNDS the number of
+replications are disturbed (default 16); HELIX_ZFS_BENCH_ROUNDS the number of
 rounds of a benchmark; HELIX_ZFS_MIRROR names a Debian mirror on hosts whose
 apt configuration has none.";
 
