@@ -46,7 +46,8 @@ fn a_token_goes_there_and_back() {
                 token.from_guid,
                 (std::ptr::eq(*of, &second)).then(|| first.stat().unwrap().guid)
             );
-            assert!(token.bytes > 0 && token.bytes < whole.len() as u64);
+            // None at all, if the kernel had applied nothing when it ran out of input.
+            assert!(token.bytes < whole.len() as u64);
 
             // The command takes what we write, and makes the same of it.
             let text = token.to_string();
