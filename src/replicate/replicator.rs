@@ -156,8 +156,7 @@ impl Replicator {
                 detail: error.detail().to_owned(),
             });
         }
-        let closed = target.close();
-        result.and_then(|outcome| closed.map(|()| outcome))
+        result
     }
 
     /// Replicates many datasets, as many as `parallel` at a time, each over a channel of its own that
@@ -200,11 +199,8 @@ impl Replicator {
     /// when the target has what is not ours; and what ZFS says.
     pub fn recover(&self, target: &DatasetName) -> Result<(), ReplicateError> {
         let target = Target::open(&self.zfs, target)?;
-        let result = target
-            .observe()
-            .and_then(|mut observed| target.settle(&mut observed));
-        let closed = target.close();
-        result.and(closed)
+        let mut observed = target.observe()?;
+        target.settle(&mut observed).map(drop)
     }
 }
 

@@ -45,7 +45,9 @@ pub(super) struct Target {
     /// The GUID of the container: it stays when the target is renamed.
     pub(super) replica: u64,
     encrypted: bool,
-    lock: HoldGuard,
+    /// Ends with its descriptor, and is never released by name: that would leave the descriptor's end
+    /// to release the next run's hold of the same tag.
+    _lock: HoldGuard,
 }
 
 fn zfs_error(error: zfs_core::Error) -> ReplicateError {
@@ -114,7 +116,7 @@ impl Target {
             chain,
             current,
             next,
-            lock,
+            _lock: lock,
         })
     }
 
@@ -139,12 +141,6 @@ impl Target {
             Side::Target,
             container.name().as_str(),
         ))
-    }
-
-    /// Lets other runs at the target. Dropping it does so too, but only when no other thread of this
-    /// process is starting a program.
-    pub(super) fn close(self) -> Result<(), ReplicateError> {
-        self.lock.release().map_err(zfs_error)
     }
 
     /// Whether what is received is, or would be, encrypted here.

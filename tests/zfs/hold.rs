@@ -131,11 +131,11 @@ fn a_guard_releases_when_dropped() {
     drop(guard);
     wait_until_released(&snaps[0]);
     wait_until_released(&snaps[1]);
-    let guard = zfs.hold_until_drop(&snaps, "guard").unwrap();
+    let guard = zfs.hold_until_drop(&snaps, "second").unwrap();
     guard.release().unwrap();
     assert!(tags(&snaps[0]).is_empty());
-    let guard = zfs.hold_until_drop(&snaps, "guard").unwrap();
-    snaps[0].release("guard").unwrap();
+    let guard = zfs.hold_until_drop(&snaps, "third").unwrap();
+    snaps[0].release("third").unwrap();
     assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Partial);
     assert!(tags(&snaps[1]).is_empty());
 }

@@ -53,6 +53,11 @@ impl HoldGuard {
     /// Releases the holds now and tells whether that worked. Dropping the guard releases them as
     /// well, without a word.
     ///
+    /// The kernel does not forget that the descriptor's end releases them. While a child process that
+    /// is being started has a copy of it, a hold with the same tag that is placed on one of the
+    /// snapshots after this is released when that copy closes. Where a tag is used as a lock, drop the
+    /// guard instead.
+    ///
     /// # Errors
     ///
     /// As [`Zfs::release`]; `Partial` when a hold was gone already.

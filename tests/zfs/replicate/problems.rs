@@ -215,13 +215,19 @@ fn one_run_at_a_time() {
     let lock = zfs()
         .snapshot(&format!("{}@helix-replicate", pair.target))
         .unwrap();
-    let guard = zfs().hold_until_drop(&[&lock], "helix-replicate").unwrap();
+    // The hold of the run before ends when a program that another test starts has begun.
+    let guard = (0..500)
+        .find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            zfs().hold_until_drop(&[&lock], "helix-replicate").ok()
+        })
+        .expect("the run before has ended");
     let error = pair.fail();
     assert_eq!(
         (error.problem(), error.side()),
         (Problem::Busy, Side::Target)
     );
-    guard.release().unwrap();
+    drop(guard);
     pair.replicate();
 }
 
