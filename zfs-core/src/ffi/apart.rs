@@ -33,24 +33,27 @@ pub(crate) fn run_apart<T: Send>(kept: &[RawFd], call: impl FnOnce() -> T + Send
 /// Closes all descriptors of the calling thread but `kept`, which are in ascending order, and none
 /// of the process.
 ///
-/// Where the system does not offer that, nothing is closed.
+/// Where the system does not offer that (Linux before 5.9), the thread goes on with the table of the
+/// process: a copy of the table with everything in it would keep both ends of a pipe open.
 fn close_all_but(kept: &[u32]) {
-    // SAFETY: the call takes an integer. From here on this thread's descriptors are copies.
-    if unsafe { libc::unshare(libc::CLONE_FILES) } != 0 {
-        return;
-    }
-    let mut first = 0;
-    for number in kept.iter().copied().map(Some).chain([None]) {
-        let last = match number {
-            Some(number) => number.checked_sub(1),
-            None => Some(u32::MAX),
-        };
-        if let Some(last) = last.filter(|last| *last >= first) {
-            // SAFETY: the call takes three integers, and closes copies that only this thread has;
-            // the caller runs nothing here that uses another descriptor than those kept.
-            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) };
+    let mut end = u32::MAX;
+    let mut flags = libc::CLOSE_RANGE_UNSHARE;
+    for number in kept.iter().rev().copied().map(Some).chain([None]) {
+        let first = number.map_or(0, |number| number.saturating_add(1));
+        if first <= end {
+            // SAFETY: the call takes three integers. The first one gives this thread a table of its
+            // own, which is shared until then because another thread waits for this one; if it
+            // fails, there is no second. So what is closed are copies that only this thread has,
+            // and the caller runs nothing here that uses another descriptor than those kept.
+            if unsafe { libc::syscall(libc::SYS_close_range, first, end, flags) } != 0 {
+                return;
+            }
+            flags = 0;
         }
-        first = number.map_or(u32::MAX, |number| number.saturating_add(1));
+        match number.and_then(|number| number.checked_sub(1)) {
+            Some(below) => end = below,
+            None => return,
+        }
     }
 }
 
