@@ -9,22 +9,39 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod activity;
 mod capabilities;
+mod create;
 mod dataset;
+mod device;
+mod diff;
 mod endurance;
+mod events;
 mod examples;
+mod fault;
 mod helix;
+mod history;
 mod hold;
+mod import;
 mod key;
+mod kstat;
+mod listing;
+mod mount;
+mod permissions;
 mod pool;
 mod privilege;
+mod program;
 mod props;
 mod receive;
+mod redact;
 mod replicate;
 mod send;
 mod snapshot;
+mod space;
+mod status;
 mod stream;
 mod support;
+mod surface;
 mod suspended;
 mod trouble;
 mod userspace;

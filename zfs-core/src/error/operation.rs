@@ -106,8 +106,96 @@ operations! {
     GetPoolStatus = "get status of pool",
     /// Reading a pool's properties.
     GetPoolProperties = "get properties of pool",
+    /// Setting a pool's properties.
+    SetPoolProperties = "set properties of pool",
+    /// Reading a vdev's properties.
+    GetVdevProperties = "get properties of vdev",
+    /// Setting a vdev's properties.
+    SetVdevProperties = "set properties of vdev",
     /// Syncing a pool.
     SyncPool = "sync pool",
+    /// Reading a pool's record of damaged blocks.
+    ReadErrorLog = "read error log of pool",
+    /// Looking for pools that can be imported.
+    FindPools = "find pools in",
+    /// Reading the labels of a device.
+    ReadLabel = "read label of",
+    /// Creating a pool.
+    CreatePool = "create pool",
+    /// Destroying a pool.
+    DestroyPool = "destroy pool",
+    /// Exporting a pool.
+    ExportPool = "export pool",
+    /// Trying whether a pool can be imported, or importing it.
+    ImportPool = "import pool",
+    /// Giving a pool a new identity.
+    ReguidPool = "change guid of pool",
+    /// Raising a pool's version, or enabling its features.
+    UpgradePool = "upgrade pool",
+    /// Opening a pool's devices again.
+    ReopenPool = "reopen pool",
+    /// Clearing errors.
+    ClearErrors = "clear errors of",
+    /// Taking a device offline.
+    OfflineVdev = "take offline",
+    /// Bringing a device online.
+    OnlineVdev = "bring online",
+    /// Marking a device as faulted.
+    FaultVdev = "fault",
+    /// Attaching a device.
+    AttachVdev = "attach",
+    /// Replacing a device.
+    ReplaceVdev = "replace",
+    /// Detaching a device.
+    DetachVdev = "detach",
+    /// Adding vdevs.
+    AddVdevs = "add vdevs to pool",
+    /// Removing a vdev, or stopping that.
+    RemoveVdev = "remove",
+    /// Splitting a pool.
+    SplitPool = "split pool",
+    /// Changing the path of a device.
+    SetVdevPath = "set path of",
+    /// Starting, pausing or stopping a scrub.
+    Scrub = "scrub",
+    /// Starting, suspending, stopping or undoing an initialisation.
+    Initialize = "initialize",
+    /// Starting, suspending or stopping a trim.
+    Trim = "trim",
+    /// Taking a checkpoint.
+    TakeCheckpoint = "take checkpoint of pool",
+    /// Discarding a checkpoint.
+    DiscardCheckpoint = "discard checkpoint of pool",
+    /// Waiting for an activity.
+    Wait = "wait for",
+    /// Loading tables ahead of need.
+    Prefetch = "prefetch tables of pool",
+    /// Removing entries of the deduplication table.
+    PruneDdt = "prune deduplication table of pool",
+    /// Reading or writing the boot environment.
+    BootEnvironment = "access boot environment of pool",
+    /// Running a channel program.
+    RunProgram = "run program on pool",
+    /// Making a redaction bookmark.
+    Redact = "redact",
+    /// Reading events.
+    ReadEvents = "read events",
+    /// Reading a pool's history.
+    ReadHistory = "read history of pool",
+    /// Writing a line of a pool's history.
+    WriteHistory = "write history",
+    /// Reading delegated permissions.
+    GetPermissions = "get permissions of",
+    /// Changing delegated permissions.
+    SetPermissions = "set permissions of",
+    /// Reading the kernel's statistics.
+    ReadStatistics = "read statistics",
+    /// Comparing two snapshots.
+    Diff = "compare",
+    /// Mounting.
+    Mount = "mount",
+    /// Unmounting.
+    Unmount = "unmount",
 }
 
 impl fmt::Display for Operation {

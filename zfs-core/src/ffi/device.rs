@@ -70,6 +70,10 @@ pub(crate) struct Request<'d> {
     source_len: usize,
     answer: Vec<u8>,
     answer_place: AnswerPlace,
+    /// The second input list: a tree of vdevs.
+    configuration: Vec<u8>,
+    /// A line for the pool's history, or room for what is there.
+    history: Vec<u8>,
 }
 
 /// Where the kernel writes its answer.
@@ -90,6 +94,8 @@ impl<'d> Request<'d> {
             source_len: 0,
             answer: Vec::new(),
             answer_place: AnswerPlace::Apart,
+            configuration: Vec::new(),
+            history: Vec::new(),
         };
         request.set_name(name);
         request
@@ -114,6 +120,42 @@ impl<'d> Request<'d> {
             .map_err(|error| Refusal::Answer(error.to_string()))?;
         self.source_len = self.source.len();
         Ok(self)
+    }
+
+    /// The second input list, which describes vdevs.
+    pub(crate) fn configuration(mut self, list: &NvMap) -> Result<Self, Refusal> {
+        self.configuration =
+            nv::encode_native(list).map_err(|error| Refusal::Answer(error.to_string()))?;
+        Ok(self)
+    }
+
+    /// A line for the history of a pool that is gone after the request, and could not be given it
+    /// then.
+    pub(crate) fn history_line(mut self, line: &CStr) -> Self {
+        self.history = line.to_bytes_with_nul().to_vec();
+        self
+    }
+
+    /// Room for history that is read: `zc_history_len` of it is filled.
+    pub(crate) fn history_room(mut self, len: usize) -> Self {
+        self.history.clear();
+        self.history.resize(len, 0);
+        self
+    }
+
+    /// What was read into the room for history.
+    pub(crate) fn history(&self) -> &[u8] {
+        usize::try_from(self.cmd.zc_history_len)
+            .ok()
+            .and_then(|len| self.history.get(..len))
+            .unwrap_or_default()
+    }
+
+    /// Asks for an answer of up to `len` bytes that is not a list.
+    pub(crate) fn answered_raw(mut self, len: usize) -> Self {
+        self.answer.clear();
+        self.answer.resize(len, 0);
+        self
     }
 
     /// Asks for an answer in a list.
@@ -146,19 +188,19 @@ impl<'d> Request<'d> {
         };
         self.cmd.zc_nvlist_src = source;
         self.cmd.zc_nvlist_src_size = self.source_len as u64;
-        self.cmd.zc_nvlist_conf = 0;
-        self.cmd.zc_nvlist_conf_size = 0;
-        self.cmd.zc_history = 0;
-        self.cmd.zc_history_len = 0;
+        self.cmd.zc_nvlist_conf = address(&mut self.configuration);
+        self.cmd.zc_nvlist_conf_size = self.configuration.len() as u64;
+        self.cmd.zc_history = address(&mut self.history);
+        self.cmd.zc_history_len = self.history.len() as u64;
         self.cmd.zc_share = zfs_share::default();
         self.cmd.zc_nvlist_dst = answer;
         self.cmd.zc_nvlist_dst_size = answer_len as u64;
         self.cmd.zc_nvlist_dst_filled = 0;
         let cmd: *mut zfs_cmd = &mut *self.cmd;
-        // SAFETY: `cmd` is a live, exclusively borrowed `zfs_cmd` of the kernel's layout. Its two
+        // SAFETY: `cmd` is a live, exclusively borrowed `zfs_cmd` of the kernel's layout. Its four
         // addresses, just set whatever they were before, belong to buffers of this request and are
-        // stated with their lengths; the kernel writes to no other than the answer's, which is
-        // borrowed exclusively too. Where that is the input's as well, the kernel has copied the
+        // stated with their lengths; the kernel writes to no other than the answer's and the
+        // history's, which are borrowed exclusively too. Where that is the input's as well, the kernel has copied the
         // input before it writes. The descriptor is open for as long as the device is borrowed.
         let status =
             unsafe { zfs_core_sys::ioctl::zfs_ioctl(self.device.0.as_raw_fd(), self.number, cmd) };

@@ -1,0 +1,1 @@
+//! Scrubs, trims, initialisations, checkpoints, and waiting for them.

@@ -1,0 +1,1 @@
+//! Devices of a pool: offline, attached, replaced, added, removed, split.

@@ -1,0 +1,1 @@
+//! Damage, missing devices and suspended pools.

@@ -1,0 +1,1 @@
+//! Exporting, finding and importing pools.

@@ -1,0 +1,1 @@
+//! Delegated permissions.

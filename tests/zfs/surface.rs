@@ -1,0 +1,1 @@
+//! The rest of libzfs_core.

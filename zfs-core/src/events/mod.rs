@@ -1,0 +1,1 @@
+//! What happens to pools and devices, as the kernel tells it.

@@ -1,0 +1,3 @@
+//! A pool's history: what was done to it, by whom and when.
+
+mod write;

@@ -1,0 +1,1 @@
+//! Listing many datasets and snapshots.

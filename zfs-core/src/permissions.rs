@@ -1,0 +1,1 @@
+//! Permissions that are delegated to users.

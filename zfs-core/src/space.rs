@@ -1,0 +1,1 @@
+//! Space that snapshots take.
