@@ -23,6 +23,10 @@ const EMULATED_CPU: &str = "max,cx16=off,la57=off,avx=off,avx2=off,sha-ni=off";
 /// A boot takes about three seconds under emulation, and more on a busy host.
 pub(crate) const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// An emulated processor now and then runs into an instruction that another one is just replacing,
+/// as kernels do while they boot. A guest that dies before its program starts is booted again.
+const BOOTS: u32 = 3;
+
 /// What the partition table takes of a scratch disk.
 const PARTITION_START: u64 = 1 << 20;
 
@@ -63,6 +67,29 @@ pub(crate) type Sink<'a> = &'a mut (dyn FnMut(&[u8]) + Send);
 
 /// Runs `dir/payload.tar` in a machine whose files are in `dir`.
 pub(crate) fn run(
+    dir: &Path,
+    machine: &Machine<'_>,
+    stdout: Sink<'_>,
+    stderr: Sink<'_>,
+) -> Result<Outcome> {
+    let boots = match machine.accelerator {
+        Accelerator::Emulation => BOOTS,
+        Accelerator::Kvm => 1,
+    };
+    for boot in 1..boots {
+        let outcome = boot_once(dir, machine, &mut *stdout, &mut *stderr)?;
+        match (&outcome, status(dir)) {
+            (Outcome::Died, Status::Booting) => eprintln!(
+                "the guest died while it booted (boot {boot} of {boots}):\n{}",
+                last_words(dir)
+            ),
+            _ => return Ok(outcome),
+        }
+    }
+    boot_once(dir, machine, stdout, stderr)
+}
+
+fn boot_once(
     dir: &Path,
     machine: &Machine<'_>,
     stdout: Sink<'_>,
