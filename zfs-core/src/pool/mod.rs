@@ -1,6 +1,7 @@
 //! Pools: their list, state, vdevs and properties.
 
 mod health;
+mod layout;
 mod properties;
 mod scan;
 mod stats;
@@ -8,6 +9,7 @@ mod status;
 mod vdev;
 
 pub use health::{Health, VdevAux, VdevState};
+pub use layout::{Device, Layout, VdevSpec};
 pub use properties::{
     FailMode, PoolProperties, PoolProperty, PoolPropertySource, PoolPropertyValue,
 };
