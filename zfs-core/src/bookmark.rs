@@ -1,6 +1,7 @@
 use crate::batch::{build_list, check_batch, finish_atomic};
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Operation, Result, describe_batch};
+use crate::history::Line;
 use crate::name::{BookmarkName, SnapshotName};
 use crate::nv::NvMap;
 use crate::zfs::Zfs;
@@ -44,6 +45,13 @@ impl BookmarkSource {
         match self {
             Self::Snapshot(name) => name.as_c_str(),
             Self::Bookmark(name) => name.as_c_str(),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Snapshot(name) => name.as_str(),
+            Self::Bookmark(name) => name.as_str(),
         }
     }
 
@@ -174,7 +182,14 @@ impl Zfs {
         let list = build_list(OPERATION, &names, bookmarks, |list, new| {
             list.add_str(new.name.as_c_str(), new.source.as_c_str())
         })?;
-        finish_atomic(OPERATION, &names, self.lzc().bookmark(&list))
+        finish_atomic(OPERATION, &names, self.lzc().bookmark(&list))?;
+        self.record(|| {
+            let pairs = bookmarks
+                .iter()
+                .flat_map(|new| [new.source.as_str(), new.name.as_str()]);
+            Line::new("zfs bookmark").args(pairs)
+        });
+        Ok(())
     }
 
     /// Destroys bookmarks of one pool, all in one transaction group or none. Those that do not
@@ -201,7 +216,9 @@ impl Zfs {
         let list = build_list(OPERATION, &names, &names, |list, name| {
             list.add_flag(name.as_c_str())
         })?;
-        finish_atomic(OPERATION, &names, self.lzc().destroy_bookmarks(&list))
+        finish_atomic(OPERATION, &names, self.lzc().destroy_bookmarks(&list))?;
+        self.record(|| Line::new("zfs destroy").args(&names));
+        Ok(())
     }
 }
 

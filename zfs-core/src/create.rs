@@ -1,4 +1,5 @@
 use crate::error::Result;
+use crate::history::Line;
 use crate::key::{Encryption, KEY_LEN};
 use crate::nv::NvMap;
 use crate::props::{PropertySet, Setting};
@@ -91,6 +92,20 @@ impl CreateOptions {
             encryption.add_to(&mut props)?;
         }
         Ok(props)
+    }
+
+    /// Adds what the `zfs` command would be told.
+    pub(crate) fn describe(&self, line: Line) -> Line {
+        let line = match self.new {
+            New::Filesystem => line,
+            New::Volume { size } => line.arg("-s").arg("-V").arg(size),
+        };
+        let mut props = self.props.to_nvmap();
+        if let Some(encryption) = &self.encryption {
+            // It could be added before, and so it can be added here.
+            let _added = encryption.add_to(&mut props);
+        }
+        line.properties(Some("-o"), &props)
     }
 
     pub(crate) fn encryption_key(&self) -> Option<&[u8; KEY_LEN]> {

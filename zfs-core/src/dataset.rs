@@ -1,5 +1,6 @@
 use crate::create::CreateOptions;
 use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::history::Line;
 use crate::list::{DatasetEntry, DatasetKind, SnapshotFilter};
 use crate::name::{DatasetName, SnapshotName};
 use crate::nv::{NvMap, Value};
@@ -128,14 +129,22 @@ impl Dataset {
         args.insert(c"type", options.objset_type());
         args.insert(c"props", options.to_nvmap()?);
         let key = options.encryption_key();
-        self.make(Operation::CreateDataset, ZFS_IOC_CREATE, args, key)
+        self.make(Operation::CreateDataset, ZFS_IOC_CREATE, args, key)?;
+        self.zfs.record(|| {
+            let line = Line::new("zfs create").arg("-u");
+            options.describe(line).arg(&self.name)
+        });
+        Ok(())
     }
 
     pub(crate) fn make_clone(&self, origin: &SnapshotName, props: NvMap) -> Result<()> {
+        let line = Line::new("zfs clone").properties(Some("-o"), &props);
         let mut args = NvMap::new();
         args.insert(c"origin", Value::from(origin.as_c_str()));
         args.insert(c"props", props);
-        self.make(Operation::CloneSnapshot, ZFS_IOC_CLONE, args, None)
+        self.make(Operation::CloneSnapshot, ZFS_IOC_CLONE, args, None)?;
+        self.zfs.record(|| line.arg(origin).arg(&self.name));
+        Ok(())
     }
 
     fn make(
@@ -188,7 +197,9 @@ impl Dataset {
                     return error.with_kind(ErrorKind::HasSnapshots);
                 }
                 error
-            })
+            })?;
+        self.zfs.record(|| Line::new("zfs destroy").arg(&self.name));
+        Ok(())
     }
 
     /// Renames the dataset, and all below it, within its pool.
@@ -222,6 +233,8 @@ impl Dataset {
                     errno,
                 )
             })?;
+        self.zfs
+            .record(|| Line::new("zfs rename").arg("-u").arg(&self.name).arg(to));
         Ok(Self {
             zfs: self.zfs.clone(),
             name: to.clone(),
@@ -278,7 +291,9 @@ impl Dataset {
                     return error.with_detail(format!("{}@{conflict}", self.name));
                 }
                 error
-            })
+            })?;
+        self.zfs.record(|| Line::new("zfs promote").arg(&self.name));
+        Ok(())
     }
 
     /// Rolls back to the latest snapshot and returns it. What was written since is lost.
@@ -305,6 +320,7 @@ impl Dataset {
             .lzc()
             .rollback(self.name.as_c_str())
             .map_err(|errno| Error::new(Operation::Rollback, object, errno))?;
+        self.zfs.record(|| Line::new("zfs rollback").arg(&name));
         let name = SnapshotName::new(&name)
             .map_err(|error| Error::protocol(Operation::Rollback, object, error))?;
         Ok(Snapshot {
@@ -330,7 +346,9 @@ impl Dataset {
         self.zfs
             .lzc()
             .rollback_to(self.name.as_c_str(), target.as_c_str())
-            .map_err(|errno| Error::new(Operation::Rollback, target.as_str(), errno))
+            .map_err(|errno| Error::new(Operation::Rollback, target.as_str(), errno))?;
+        self.zfs.record(|| Line::new("zfs rollback").arg(&target));
+        Ok(())
     }
 
     /// Rolls back to the snapshot `short` and **destroys every snapshot and bookmark that is

@@ -4,6 +4,7 @@ use crate::batch::{build_list, check_batch, finish_partial, names};
 use crate::error::{Error, ErrorKind, Operation, Outcome, Result, c_string, describe_batch};
 use crate::ffi::device::Device;
 use crate::ffi::nvlist::NvList;
+use crate::history::Line;
 use crate::name::SnapshotName;
 use crate::snapshot::Snapshot;
 use crate::zfs::Zfs;
@@ -134,7 +135,9 @@ impl Zfs {
             list.add_str(name.as_c_str(), &tag)
         })?;
         let batch = self.lzc().hold(&list, cleanup.map_or(-1, Device::number));
-        finish_partial(OPERATION, names, batch)
+        let outcome = finish_partial(OPERATION, names, batch)?;
+        self.record(|| Line::new("zfs hold").arg(tag.to_string_lossy()).args(names));
+        Ok(outcome)
     }
 
     /// Releases the holds with the tag `tag` of snapshots of one pool.
@@ -166,7 +169,13 @@ impl Zfs {
             list.add_list(name.as_c_str(), &tags)
         })?;
         let batch = self.lzc().release(&list);
-        finish_partial(OPERATION, &names, batch)
+        let outcome = finish_partial(OPERATION, &names, batch)?;
+        self.record(|| {
+            Line::new("zfs release")
+                .arg(tag.to_string_lossy())
+                .args(&names)
+        });
+        Ok(outcome)
     }
 }
 

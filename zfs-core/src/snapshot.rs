@@ -3,6 +3,7 @@ use crate::bookmark::{Bookmark, NewBookmark};
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Operation, Result, describe_batch};
 use crate::ffi::nvlist::NvList;
+use crate::history::Line;
 use crate::list::SnapshotEntry;
 use crate::name::{DatasetName, SnapshotName};
 use crate::nv::{NvMap, Value};
@@ -119,15 +120,21 @@ impl Zfs {
         let list = build_list(OPERATION, &names, &names, |list, name| {
             list.add_flag(name.as_c_str())
         })?;
-        let props = match props.is_empty() {
+        let values = match props.is_empty() {
             true => None,
             false => Some(
                 NvList::try_from(&props.to_nvmap())
                     .map_err(|error| Error::protocol(OPERATION, describe_batch(&names), error))?,
             ),
         };
-        let batch = self.lzc().snapshot(&list, props.as_ref());
-        finish_atomic(OPERATION, &names, batch)
+        let batch = self.lzc().snapshot(&list, values.as_ref());
+        finish_atomic(OPERATION, &names, batch)?;
+        self.record(|| {
+            Line::new("zfs snapshot")
+                .properties(Some("-o"), &props.to_nvmap())
+                .args(&names)
+        });
+        Ok(())
     }
 
     /// Destroys snapshots of one pool, all in one transaction group or none. Those that do not
@@ -182,7 +189,9 @@ impl Zfs {
             list.add_flag(name.as_c_str())
         })?;
         let batch = self.lzc().destroy_snaps(&list, defer);
-        finish_atomic(OPERATION, &names, batch).map_err(|error| self.tell_held(error))
+        finish_atomic(OPERATION, &names, batch).map_err(|error| self.tell_held(error))?;
+        self.record(|| Line::new("zfs destroy").flag("-d", defer).args(&names));
+        Ok(())
     }
 
     /// The kernel says "busy" of a held snapshot as of one in use.
@@ -270,7 +279,9 @@ impl Snapshot {
                     return error.with_kind(ErrorKind::Held);
                 }
                 error
-            })
+            })?;
+        self.zfs.record(|| Line::new("zfs destroy").arg(&self.name));
+        Ok(())
     }
 
     /// Destroys the snapshot now, or as soon as its last hold and clone are gone.
@@ -309,6 +320,8 @@ impl Snapshot {
             .lzc()
             .rename(self.name.as_c_str(), to.as_c_str())
             .map_err(|errno| self.rename_error(&to, errno))?;
+        self.zfs
+            .record(|| Line::new("zfs rename").arg(&self.name).arg(&to));
         Ok(Self {
             zfs: self.zfs.clone(),
             name: to,
@@ -337,6 +350,8 @@ impl Snapshot {
         request
             .run()
             .map_err(|errno| self.rename_error(&to, errno))?;
+        self.zfs
+            .record(|| Line::new("zfs rename").arg("-r").arg(&self.name).arg(&to));
         Ok(Self {
             zfs: self.zfs.clone(),
             name: to,

@@ -7,6 +7,7 @@
 use crate::dataset::Dataset;
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::ffi::device::Request;
+use crate::history::Line;
 use crate::list::DatasetKind;
 use crate::nv::NvMap;
 use crate::snapshot::Snapshot;
@@ -313,6 +314,15 @@ fn quota_name(owner: &Owner, measure: Measure) -> CString {
     CString::new(name).unwrap_or_default()
 }
 
+/// As the `zfs` command has it: `userquota@1000`.
+fn command_name(owner: &Owner, measure: Measure) -> String {
+    let (_, property) = owner.kind().property(measure);
+    match owner {
+        Owner::UserSid(sid) | Owner::GroupSid(sid) => format!("{property}@{sid}"),
+        plain => format!("{property}@{}", plain.id()),
+    }
+}
+
 impl Dataset {
     fn userspace(&self) -> Target<'_> {
         Target {
@@ -422,7 +432,15 @@ impl Dataset {
             .map_err(|refusal| refusal.into_error(OPERATION, object()))?;
         request
             .run()
-            .map_err(|errno| self.userspace().error(OPERATION, errno))
+            .map_err(|errno| self.userspace().error(OPERATION, errno))?;
+        self.zfs().record(|| {
+            let limit = limit.map_or_else(|| String::from("none"), |limit| limit.to_string());
+            let property = command_name(owner, measure);
+            Line::new("zfs set")
+                .arg(format_args!("{property}={limit}"))
+                .arg(self.name())
+        });
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 use crate::error::{Error, Operation, Result};
 use crate::ffi::device::{Device, Request};
 use crate::ffi::lzc::Lzc;
+use crate::history::Recorder;
 use std::ffi::{CStr, c_ulong};
 use std::sync::Arc;
 
@@ -9,6 +10,9 @@ use std::sync::Arc;
 /// It holds one descriptor of `/dev/zfs` for itself, and keeps libzfs_core initialised for the
 /// rest of the process's life. Clones share it; any number of threads may use it at once.
 ///
+/// Everything that is changed through it is written into the pool's [history](crate::history),
+/// unless [`without_history`](Self::without_history) says otherwise.
+///
 /// A child process that is forked without `exec` shares the descriptor. The calls of this crate
 /// keep no state in it, so that this does no harm; [holds until drop](Zfs::hold_until_drop), which
 /// do, say what it means for them.
@@ -16,6 +20,7 @@ use std::sync::Arc;
 pub struct Zfs {
     lzc: Lzc,
     device: Arc<Device>,
+    pub(crate) recorder: Recorder,
 }
 
 impl Zfs {
@@ -38,6 +43,7 @@ impl Zfs {
         Ok(Self {
             lzc,
             device: Arc::new(device),
+            recorder: Recorder::new(),
         })
     }
 

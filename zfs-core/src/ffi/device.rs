@@ -211,10 +211,17 @@ impl<'d> Request<'d> {
     }
 
     /// Issues the request once, from a thread that has no descriptor but that of the device and
-    /// `number`: see [`run_apart`].
-    pub(crate) fn run_apart(&mut self, number: RawFd) -> Result<(), Errno> {
+    /// `number`: see [`run_apart`]. After a success, `note` is issued from the same thread.
+    pub(crate) fn run_apart(&mut self, number: RawFd, note: Option<Self>) -> Result<(), Errno> {
         let kept = [self.device.number(), number];
-        run_apart(&kept, || self.run()).unwrap_or(Err(Errno::ENOMEM))
+        run_apart(&kept, || {
+            self.run()?;
+            if let Some(mut note) = note {
+                let _ = note.run();
+            }
+            Ok(())
+        })
+        .unwrap_or(Err(Errno::ENOMEM))
     }
 
     /// Whether `errno`, the error of the last run, means that a signal ended it in the middle.

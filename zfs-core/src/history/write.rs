@@ -1,22 +1,133 @@
+//! Writing lines.
+
+use super::line::MAX_LEN;
+use crate::ffi::device::Request;
 use crate::nv::NvMap;
 use crate::zfs::Zfs;
-use std::ffi::CString;
+use std::borrow::Cow;
+use std::ffi::{CString, OsString};
+use std::path::Path;
+use std::sync::Arc;
 use zfs_core_sys::ioctl::ZFS_IOC_LOG_HISTORY;
 
+/// The longest name of a program that is written, in characters.
+const MAX_PROGRAM_LEN: usize = 64;
+
+/// Who writes lines, if anybody does.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorder(Option<Arc<str>>);
+
+impl Recorder {
+    /// In the name of this program.
+    pub(crate) fn new() -> Self {
+        let program = std::env::args_os()
+            .next()
+            .and_then(|path| Path::new(&path).file_name().map(OsString::from))
+            .map_or(Cow::Borrowed("zfs-core"), |name| {
+                Cow::Owned(name.to_string_lossy().into_owned())
+            });
+        Self::named(&program)
+    }
+
+    fn named(program: &str) -> Self {
+        let name: String = program.chars().take(MAX_PROGRAM_LEN).collect();
+        Self(Some(name.into()))
+    }
+}
+
 impl Zfs {
+    /// The same ZFS, whose changes are written into the [history](crate::history) in the name of
+    /// `program` instead of the executable's. Everything that is made from it follows.
+    #[must_use]
+    pub fn with_program_name(mut self, program: &str) -> Self {
+        self.recorder = Recorder::named(program);
+        self
+    }
+
+    /// The same ZFS, whose changes are not written into the [history](crate::history). What the
+    /// kernel itself notes stays.
+    #[must_use]
+    pub fn without_history(mut self) -> Self {
+        self.recorder = Recorder(None);
+        self
+    }
+
+    /// The name in which changes are written into the [history](crate::history), if they are.
+    #[must_use]
+    pub fn program_name(&self) -> Option<&str> {
+        self.recorder.0.as_deref()
+    }
+
     /// Writes a line into the history of the pool that this thread has just changed.
     ///
     /// The kernel remembers for each thread which pool its last successful request changed, so
     /// this is called immediately after that request, from the same thread. That a line could not
     /// be written is no reason to call the change a failure.
-    pub(crate) fn record(&self, line: impl FnOnce() -> String) {
-        let Ok(line) = CString::new(line()) else {
-            return;
-        };
+    pub(crate) fn record<L: Into<String>>(&self, line: impl FnOnce() -> L) {
+        if let Some(mut note) = self.note(|| line().into()) {
+            let _ = note.run();
+        }
+    }
+
+    /// The request that writes a line, for another thread to run.
+    pub(crate) fn note(&self, line: impl FnOnce() -> String) -> Option<Request<'_>> {
+        let line = self.signed(line)?;
         let mut message = NvMap::new();
         message.insert(c"message", line);
-        if let Ok(mut request) = self.request(ZFS_IOC_LOG_HISTORY, c"").input(&message) {
-            let _ = request.run();
+        self.request(ZFS_IOC_LOG_HISTORY, c"").input(&message).ok()
+    }
+
+    /// The whole line, for requests that take it with them.
+    pub(crate) fn signed(&self, line: impl FnOnce() -> String) -> Option<CString> {
+        let program = self.recorder.0.as_deref()?;
+        CString::new(fit(&format!("{program}: {}", line()))).ok()
+    }
+}
+
+/// One line of a length that readers expect.
+fn fit(text: &str) -> String {
+    const CUT: &str = " (cut)";
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    if line.len() > MAX_LEN {
+        let mut end = MAX_LEN - CUT.len();
+        while !line.is_char_boundary(end) {
+            end -= 1;
+        }
+        line.truncate(end);
+        line.push_str(CUT);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_of_bounded_length() {
+        assert_eq!(
+            fit("zfs set a:b=c\nd\0e tank"),
+            r"zfs set a:b=c\nd\u{0}e tank"
+        );
+        let whole = "x".repeat(MAX_LEN);
+        assert_eq!(fit(&whole), whole);
+        for text in [
+            "x".repeat(MAX_LEN + 1),
+            "€".repeat(MAX_LEN),
+            "\n".repeat(MAX_LEN),
+        ] {
+            let line = fit(&text);
+            assert!(
+                line.len() <= MAX_LEN && line.ends_with(" (cut)"),
+                "{}",
+                line.len()
+            );
         }
     }
 }

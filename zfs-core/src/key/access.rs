@@ -4,6 +4,7 @@ use super::{DEFAULT_PBKDF2_ITERATIONS, Prepared, WrappingKey, check_iterations, 
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::ffi::device::Refusal;
+use crate::history::Line;
 use crate::name::DatasetName;
 use crate::nv::{NvMap, Value};
 use crate::props::{KeyFormat, KeyStatus};
@@ -86,7 +87,13 @@ impl Dataset {
         let request = self.zfs.request(ZFS_IOC_LOAD_KEY, self.name.as_c_str());
         input_with_key(request, args, &key)
             .and_then(|mut request| request.run().map_err(Refusal::from))
-            .map_err(|refusal| self.key_error(operation, refusal))
+            .map_err(|refusal| self.key_error(operation, refusal))?;
+        // Nothing is changed by looking whether a key is right.
+        if operation == Operation::LoadKey {
+            self.zfs
+                .record(|| Line::new("zfs load-key").arg(&self.name));
+        }
+        Ok(())
     }
 
     /// Of a dataset that has no key of its own the kernel says that the argument is invalid, or that
@@ -141,7 +148,10 @@ impl Dataset {
         self.zfs
             .request(ZFS_IOC_UNLOAD_KEY, self.name.as_c_str())
             .run()
-            .map_err(|errno| self.key_error(Operation::UnloadKey, Refusal::Errno(errno)))
+            .map_err(|errno| self.key_error(Operation::UnloadKey, Refusal::Errno(errno)))?;
+        self.zfs
+            .record(|| Line::new("zfs unload-key").arg(&self.name));
+        Ok(())
     }
 
     /// Gives the dataset the new wrapping key `key`; a dataset that inherited its key becomes an
@@ -186,13 +196,16 @@ impl Dataset {
             // A new root needs to say where its key is kept; an old one keeps what it said.
             props.insert(c"keylocation", Value::from(c"prompt"));
         }
+        let line = Line::new("zfs change-key").properties(Some("-o"), &props);
         let mut args = NvMap::new();
         args.insert(c"crypt_cmd", NEW_KEY);
         args.insert(c"props", props);
         let request = self.zfs.request(ZFS_IOC_CHANGE_KEY, self.name.as_c_str());
         input_with_key(request, args, &prepared.key)
             .and_then(|mut request| request.run().map_err(Refusal::from))
-            .map_err(|refusal| self.change_error(OPERATION, refusal))
+            .map_err(|refusal| self.change_error(OPERATION, refusal))?;
+        self.zfs.record(|| line.arg(&self.name));
+        Ok(())
     }
 
     /// Makes the dataset use its parent's key instead of its own.
@@ -229,7 +242,10 @@ impl Dataset {
             .request(ZFS_IOC_CHANGE_KEY, self.name.as_c_str())
             .input(&args)
             .and_then(|mut request| request.run().map_err(Refusal::from))
-            .map_err(|refusal| self.change_error(Operation::InheritKey, refusal))
+            .map_err(|refusal| self.change_error(Operation::InheritKey, refusal))?;
+        self.zfs
+            .record(|| Line::new("zfs change-key").arg("-i").arg(&self.name));
+        Ok(())
     }
 
     fn change_error(&self, operation: Operation, refusal: Refusal) -> Error {

@@ -7,6 +7,7 @@ use super::value::PropValue;
 use super::{Properties, PropertySet, UserProps};
 use crate::dataset::Dataset;
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
+use crate::history::Line;
 use crate::list::DatasetKind;
 use crate::name::{BookmarkName, SnapshotName};
 use crate::nv::{NvMap, Value};
@@ -151,6 +152,11 @@ impl Target<'_> {
             .map_err(|refusal| refusal.into_error(OPERATION, self.name.to_string_lossy()))?
             .answered();
         let Err(errno) = request.run() else {
+            self.zfs.record(|| {
+                Line::new("zfs set")
+                    .properties(None, values)
+                    .arg(self.name.to_string_lossy())
+            });
             return Ok(());
         };
         let failures = request.failures(OPERATION);
@@ -184,7 +190,14 @@ impl Target<'_> {
         request.cmd().zc_cookie = received.into();
         request
             .run()
-            .map_err(|errno| self.error(OPERATION, errno).with_detail(property))
+            .map_err(|errno| self.error(OPERATION, errno).with_detail(property))?;
+        self.zfs.record(|| {
+            Line::new("zfs inherit")
+                .flag("-S", received)
+                .arg(property)
+                .arg(self.name.to_string_lossy())
+        });
+        Ok(())
     }
 
     fn written_since(&self, older: &CStr) -> Result<Written> {

@@ -62,6 +62,7 @@ pub use setting::{
     SpecialSmallBlocks, Utf8Only, Version, VolBlockSize, VolSize, VolThreading, Vscan, Zoned,
 };
 pub use table::Prop;
+pub(crate) use value::shown_value;
 pub use value::{PropValue, Ratio, Source};
 
 /// The room that ZFS has for a property's name, with its terminator.

@@ -148,6 +148,17 @@ impl fmt::Display for PropValue {
     }
 }
 
+/// A value that is to be set, as a command would be told it.
+pub(crate) fn shown_value(name: &str, value: &Value) -> String {
+    match value {
+        Value::Uint64(raw) => Prop::from_name(name)
+            .and_then(|prop| prop.index_name(*raw))
+            .map_or_else(|| raw.to_string(), Into::into),
+        Value::String(text) => text.to_string_lossy().into_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

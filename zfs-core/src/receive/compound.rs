@@ -6,6 +6,7 @@ use super::request::{OPERATION, Receive, parse};
 use super::source::{checked, input_error, read_header, stream_error};
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Failure, Operation, Result};
+use crate::history::Line;
 use crate::list::SnapshotFilter;
 use crate::name::SnapshotName;
 use crate::nv::NvMap;
@@ -324,7 +325,14 @@ impl Walk<'_> {
         // Received, not local.
         request.cmd().zc_cookie = 1;
         match request.run() {
-            Ok(()) => Vec::new(),
+            Ok(()) => {
+                snapshot.zfs.record(|| {
+                    Line::new("zfs set")
+                        .properties(None, properties)
+                        .arg(&snapshot.name)
+                });
+                Vec::new()
+            }
             Err(errno) => {
                 let mut list = request.failures(OPERATION);
                 if list.failures.is_empty() {

@@ -2,6 +2,7 @@
 
 use crate::dataset::Dataset;
 use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::history::Line;
 use std::ffi::CString;
 
 const OPERATION: Operation = Operation::AbortReceive;
@@ -37,7 +38,9 @@ impl Dataset {
             Error::refused(OPERATION, object, ErrorKind::InvalidName, nul.to_string())
         })?;
         if self.zfs.exists(&hidden).map_err(|e| e.during(OPERATION))? {
-            return self.zfs.lzc().destroy(&hidden).map_err(error);
+            self.zfs.lzc().destroy(&hidden).map_err(error)?;
+            self.record_abort();
+            return Ok(());
         }
         let partial = self.stat().map_err(|e| e.during(OPERATION))?.inconsistent
             && self
@@ -55,6 +58,16 @@ impl Dataset {
         }
         // If the receive was resumed and completed in between, the dataset has a snapshot, and the
         // kernel does not destroy it.
-        self.zfs.lzc().destroy(self.name.as_c_str()).map_err(error)
+        self.zfs
+            .lzc()
+            .destroy(self.name.as_c_str())
+            .map_err(error)?;
+        self.record_abort();
+        Ok(())
+    }
+
+    fn record_abort(&self) {
+        self.zfs
+            .record(|| Line::new("zfs receive").arg("-A").arg(&self.name));
     }
 }

@@ -6,6 +6,7 @@ use crate::dataset::Dataset;
 use crate::error::{Errno, Error, ErrorKind, Failure, FailureList, Operation, Result};
 use crate::ffi::device::Request;
 use crate::ffi::signal::AllBlocked;
+use crate::history::Line;
 use crate::key;
 use crate::name::{DatasetName, SnapshotName};
 use crate::nv::{NvMap, Value};
@@ -212,7 +213,21 @@ impl<'a> Receive<'a> {
         let mut request = request
             .map_err(|refusal| refusal.into_error(OPERATION, object()))?
             .answered_over_input();
-        match request.run_apart(input.as_fd().as_raw_fd()) {
+        let note = self.dataset.zfs.note(|| {
+            let line = Line::new("zfs receive")
+                .arg("-u")
+                .flag("-F", self.options.force)
+                .flag("-s", resumable)
+                .flag("-c", self.options.heal)
+                .properties(Some("-o"), &self.local);
+            match &self.origin {
+                Some(origin) => line.arg("-o").arg(format_args!("origin={origin}")),
+                None => line,
+            }
+            .arg(&self.snapshot)
+            .into()
+        });
+        match request.run_apart(input.as_fd().as_raw_fd(), note) {
             Ok(()) => {
                 let answer = request
                     .answer()

@@ -172,7 +172,7 @@ impl SendStream {
                         .request(ZFS_IOC_SEND_NEW, &name)
                         .input(&args)?
                         .answered_over_input();
-                    let outcome = request.run_apart(number);
+                    let outcome = request.run_apart(number, None);
                     Ok(outcome.map_err(|errno| shared.cause(&request, errno))?)
                 };
                 // The only place where it is set.
