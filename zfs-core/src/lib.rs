@@ -92,6 +92,7 @@ mod snapshot;
 mod space;
 pub mod stream;
 mod userspace;
+mod wait;
 mod zfs;
 
 pub use bookmark::{Bookmark, BookmarkEntry, BookmarkSource, NewBookmark};
@@ -106,6 +107,7 @@ pub use name::{BookmarkName, DatasetName, PoolName, SnapshotName};
 pub use pool::{Health, Pool, PoolEntry, PoolProperties, PoolStatus, SyncMode, Vdev};
 pub use snapshot::{Snapshot, SpaceRange};
 pub use userspace::{Measure, Owner, OwnerKind, OwnerSpace, Sid};
+pub use wait::{DeviceActivity, PoolActivity, Waited};
 pub use zfs::Zfs;
 /// The raw bindings, for what this crate has no call for.
 pub use zfs_core_sys as sys;

@@ -73,6 +73,10 @@ pub enum ErrorKind {
     Protocol,
     /// Another operation that excludes this one is in progress.
     InProgress,
+    /// There is nothing in progress that could be paused, resumed or stopped.
+    NotInProgress,
+    /// A device is offline, faulted or missing.
+    DeviceUnavailable,
     /// What an incremental stream is to build on is not in the past of the snapshot.
     NotAncestor,
     /// The dataset does not have the snapshot that an incremental stream builds on.
@@ -149,6 +153,12 @@ impl ErrorKind {
                 Errno::ZFS_ERR_FROM_IVSET_GUID_MISSING | Errno::ZFS_ERR_FROM_IVSET_GUID_MISMATCH,
             ) => Self::IvsetMismatch,
             (_, Errno::ZFS_ERR_STREAM_LARGE_BLOCK_MISMATCH) => Self::LargeBlockMismatch,
+
+            (Op::Scrub | Op::Trim | Op::Initialize, Errno::EBUSY) => Self::InProgress,
+            (Op::Trim | Op::Initialize, Errno::ESRCH) => Self::NotInProgress,
+            (Op::TakeCheckpoint, Errno::ZFS_ERR_CHECKPOINT_EXISTS) => Self::AlreadyExists,
+            (_, Errno::ZFS_ERR_NO_CHECKPOINT) => Self::NotFound,
+            (_, Errno::ZFS_ERR_VDEV_TOO_BIG) => Self::TooBig,
 
             (_, Errno::ENOENT | Errno::ESRCH | Errno::ENXIO | Errno::ENODEV) => Self::NotFound,
             (_, Errno::EEXIST) => Self::AlreadyExists,
@@ -230,6 +240,8 @@ impl ErrorKind {
             Self::OutOfMemory => "out of memory",
             Self::Protocol => "unintelligible answer of the kernel",
             Self::InProgress => "excluded by an operation in progress",
+            Self::NotInProgress => "nothing of the kind is in progress",
+            Self::DeviceUnavailable => "the device is not available",
             Self::NotAncestor => "the base is not in the snapshot's past",
             Self::NoBase => "does not have the snapshot that the stream builds on",
             Self::Modified => "modified since the snapshot that the stream builds on",

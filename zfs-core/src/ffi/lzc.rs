@@ -155,6 +155,88 @@ impl Lzc {
         })
         .map(|_| ())
     }
+
+    pub(crate) fn checkpoint(self, pool: &CStr) -> Result<(), Errno> {
+        // SAFETY: the library is initialised, and the name is borrowed.
+        check(unsafe { sys::lzc_pool_checkpoint(pool.as_ptr()) })
+    }
+
+    pub(crate) fn discard_checkpoint(self, pool: &CStr) -> Result<(), Errno> {
+        // SAFETY: as for `checkpoint`.
+        check(unsafe { sys::lzc_pool_checkpoint_discard(pool.as_ptr()) })
+    }
+
+    /// `vdevs` has the identities of devices, under any names.
+    pub(crate) fn initialize(
+        self,
+        pool: &CStr,
+        command: sys::pool_initialize_func_t,
+        vdevs: &NvList,
+    ) -> Batch {
+        batch(|errors| {
+            // SAFETY: the library is initialised; the name and the list are borrowed and so live
+            // during the call, which only reads them; `errors` is writable; the command is a
+            // number for the kernel, which refuses those that it does not know.
+            unsafe { sys::lzc_initialize(pool.as_ptr(), command, vdevs.as_ptr(), errors) }
+        })
+    }
+
+    /// `vdevs` has the identities of devices, under any names. A rate of 0 is none.
+    pub(crate) fn trim(
+        self,
+        pool: &CStr,
+        command: sys::pool_trim_func_t,
+        rate: u64,
+        secure: bool,
+        vdevs: &NvList,
+    ) -> Batch {
+        batch(|errors| {
+            // SAFETY: as for `initialize`.
+            unsafe {
+                sys::lzc_trim(
+                    pool.as_ptr(),
+                    command,
+                    rate,
+                    secure.into(),
+                    vdevs.as_ptr(),
+                    errors,
+                )
+            }
+        })
+    }
+
+    /// Returns whether there was anything to wait for.
+    pub(crate) fn wait(
+        self,
+        pool: &CStr,
+        activity: sys::zpool_wait_activity_t,
+        tag: Option<u64>,
+    ) -> Result<bool, Errno> {
+        flag(|waited| match tag {
+            // SAFETY: the library is initialised, the name is borrowed, `waited` is writable; the
+            // activity is a number for the kernel, which refuses those that it does not know.
+            None => unsafe { sys::lzc_wait(pool.as_ptr(), activity, waited) },
+            // SAFETY: as above.
+            Some(tag) => unsafe { sys::lzc_wait_tag(pool.as_ptr(), activity, tag, waited) },
+        })
+    }
+
+    /// Returns whether there was anything to wait for.
+    pub(crate) fn wait_fs(
+        self,
+        filesystem: &CStr,
+        activity: sys::zfs_wait_activity_t,
+    ) -> Result<bool, Errno> {
+        // SAFETY: as for `wait`.
+        flag(|waited| unsafe { sys::lzc_wait_fs(filesystem.as_ptr(), activity, waited) })
+    }
+}
+
+/// Calls a function that writes a boolean.
+fn flag(call: impl FnOnce(*mut sys::boolean_t) -> c_int) -> Result<bool, Errno> {
+    let mut flag = sys::B_FALSE;
+    check(call(&mut flag))?;
+    Ok(flag != sys::B_FALSE)
 }
 
 /// Calls a function that reports per-item errors. It may leave the list unwritten, or write one

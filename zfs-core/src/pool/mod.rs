@@ -1,11 +1,16 @@
 //! Pools: their list, state, vdevs and properties.
 
+mod checkpoint;
 mod health;
+mod initialize;
 mod layout;
 mod properties;
 mod scan;
+mod scrub;
 mod stats;
 mod status;
+mod targets;
+mod trim;
 mod vdev;
 
 pub use health::{Health, VdevAux, VdevState};
@@ -14,8 +19,11 @@ pub use properties::{
     FailMode, PoolProperties, PoolProperty, PoolPropertySource, PoolPropertyValue,
 };
 pub use scan::{ErrorScrub, ScanFunction, ScanState, ScanStatus};
+pub use scrub::Scrub;
 pub use stats::{Activity, ActivityState, IoCounts, VdevStats};
 pub use status::{PoolFeature, PoolState, PoolStatus, SuspendReason};
+pub use targets::Targets;
+pub use trim::TrimOptions;
 pub use vdev::{Vdev, VdevClass, VdevKind, Vdevs};
 
 use crate::dataset::Dataset;
