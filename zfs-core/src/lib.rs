@@ -54,7 +54,7 @@
 //! |---|---|
 //! | `digest` | the module `digest`: Merkle digests of streams and of what they carry |
 //! | `serde` | tokens, and manifests of `digest`, as serde's types |
-//! | `tokio` | `SendStream::into_async` |
+//! | `tokio` | `SendStream::into_async`, `Events::into_stream` |
 //!
 //! # Versions
 //!

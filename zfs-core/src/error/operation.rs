@@ -180,6 +180,8 @@ operations! {
     Redact = "redact",
     /// Reading events.
     ReadEvents = "read events",
+    /// Dropping all events.
+    ClearEvents = "clear events",
     /// Reading a pool's history.
     ReadHistory = "read history of pool",
     /// Writing a line of a pool's history.
