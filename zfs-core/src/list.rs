@@ -2,7 +2,7 @@
 
 use crate::dataset::Dataset;
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
-use crate::ffi::device::{Request, read_str};
+use crate::ffi::device::{Refusal, Request, read_str};
 use crate::name::{DatasetName, SnapshotName};
 use crate::nv::NvMap;
 use crate::props::Properties;
@@ -125,15 +125,25 @@ impl SnapshotFilter {
         map
     }
 
+    /// The request that lists the snapshots of a dataset that pass.
+    pub(crate) fn request<'z>(self, zfs: &'z Zfs, of: &CStr) -> Result<Request<'z>, Refusal> {
+        zfs.request(ZFS_IOC_SNAPSHOT_LIST_NEXT, of)
+            .input(&self.to_nvmap())
+    }
+
+    pub(crate) fn matches(self, txg: u64) -> bool {
+        self.min_txg.is_none_or(|min| txg >= min) && self.max_txg.is_none_or(|max| txg <= max)
+    }
+
     /// The kernel reads 0 as "no limit".
-    fn matches_nothing(self) -> bool {
+    pub(crate) fn matches_nothing(self) -> bool {
         self.max_txg == Some(0)
             || matches!((self.min_txg, self.max_txg), (Some(a), Some(b)) if a > b)
     }
 }
 
 impl DatasetEntry {
-    fn new(name: DatasetName, stats: &dmu_objset_stats) -> Self {
+    pub(crate) fn new(name: DatasetName, stats: &dmu_objset_stats) -> Self {
         Self {
             name,
             kind: DatasetKind::from_raw(stats.dds_type),
@@ -155,10 +165,10 @@ impl DatasetEntry {
 }
 
 impl SnapshotEntry {
-    fn new(name: SnapshotName, stats: &dmu_objset_stats) -> Self {
+    fn new(name: SnapshotName, kind: DatasetKind, stats: &dmu_objset_stats) -> Self {
         Self {
             name,
-            kind: DatasetKind::from_raw(stats.dds_type),
+            kind,
             guid: stats.dds_guid,
             create_txg: stats.dds_creation_txg,
             clones: stats.dds_num_clones,
@@ -171,27 +181,87 @@ impl SnapshotEntry {
         request
             .read()
             .map_err(|errno| Error::new(Operation::Stat, name.as_str(), errno))?;
-        Ok(Self::new(name.clone(), request.stats()))
+        let stats = request.stats();
+        let kind = DatasetKind::from_raw(stats.dds_type);
+        Ok(Self::new(name.clone(), kind, stats))
     }
 }
 
-/// How much the kernel is asked to tell of each entry.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Detail {
-    Stats,
-    Properties,
+/// A list request, stepped from entry to entry.
+pub(crate) struct Lister<'r> {
+    request: Request<'r>,
+    of: &'r CStr,
+    simple: Simple,
 }
 
-/// Steps a list request to its next entry; `None` is the end.
-///
-/// The request names the listed dataset again in each round, since the kernel wrote the previous
-/// entry's name over it.
-fn next(request: &mut Request<'_>, of: &CStr) -> Result<Option<String>, Errno> {
-    request.set_name(of);
-    match request.read() {
-        Ok(()) => Ok(Some(request.name())),
-        Err(Errno::ESRCH) => Ok(None),
-        Err(errno) => Err(errno),
+/// What `zc_simple` is good for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Simple {
+    /// Everything is wanted.
+    No,
+    /// Names are enough.
+    Names,
+    /// Stats are enough, which the kernel tells from 2.2 on.
+    Stats,
+}
+
+impl<'r> Lister<'r> {
+    /// Lists by a request about `of`, from a cursor on; 0 is the beginning.
+    pub(crate) fn new(mut request: Request<'r>, of: &'r CStr, from: u64) -> Self {
+        request.cmd().zc_cookie = from;
+        Self {
+            request,
+            of,
+            simple: Simple::No,
+        }
+    }
+
+    /// Of snapshots, only names are needed.
+    pub(crate) fn names_only(mut self) -> Self {
+        self.simple = Simple::Names;
+        self
+    }
+
+    /// Of snapshots, only stats are needed; without their kind.
+    pub(crate) fn with_stats(mut self) -> Self {
+        self.simple = Simple::Stats;
+        self
+    }
+
+    /// The name of the next entry; `None` is the end, and what a dataset has that does not exist.
+    ///
+    /// The request names the listed dataset again in each round, since the kernel wrote the previous
+    /// entry's name over it.
+    pub(crate) fn next(&mut self) -> Result<Option<String>, Errno> {
+        let cursor = self.cursor();
+        self.request.set_name(self.of);
+        self.request.cmd().zc_simple = (self.simple != Simple::No).into();
+        match self.request.read() {
+            Ok(()) if self.simple == Simple::Stats && !self.has_stats() => {
+                // Before 2.2 it was names and nothing else.
+                self.simple = Simple::No;
+                self.request.cmd().zc_cookie = cursor;
+                self.next()
+            }
+            Ok(()) => Ok(Some(self.request.name())),
+            Err(Errno::ESRCH) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Whether the kernel told stats of the last entry. No GUID is 0.
+    pub(crate) fn has_stats(&self) -> bool {
+        self.request.stats().dds_guid != 0
+    }
+
+    /// Where the list goes on.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.request.cookie()
+    }
+
+    /// The request, with what the kernel told of the last entry.
+    pub(crate) fn request(&self) -> &Request<'r> {
+        &self.request
     }
 }
 
@@ -296,11 +366,13 @@ impl Dataset {
 
     /// Whether there is a snapshot at all.
     pub(crate) fn has_snapshots(&self) -> Result<bool> {
-        let mut request = self
+        let request = self
             .zfs
             .request(ZFS_IOC_SNAPSHOT_LIST_NEXT, self.name.as_c_str());
-        request.cmd().zc_simple = 1;
-        next(&mut request, self.name.as_c_str())
+        let found = Lister::new(request, self.name.as_c_str(), 0)
+            .names_only()
+            .next();
+        found
             .map(|found| found.is_some())
             .map_err(|errno| Error::new(Operation::ListSnapshots, self.name.as_str(), errno))
     }
@@ -318,22 +390,26 @@ impl Dataset {
         mut read: impl FnMut(DatasetEntry, &Request<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
         const OPERATION: Operation = Operation::ListDatasets;
-        let mut request = self
-            .zfs
-            .request(ZFS_IOC_DATASET_LIST_NEXT, self.name.as_c_str());
+        let error = |errno| Error::new(OPERATION, self.name.as_str(), errno);
+        let of = self.name.as_c_str();
+        let mut request = self.zfs.request(ZFS_IOC_DATASET_LIST_NEXT, of);
         if detail == Detail::Properties {
             request = request.answered();
         }
+        let mut lister = Lister::new(request, of, 0);
         let mut found = Vec::new();
-        while let Some(name) = self.next_entry(&mut request, OPERATION)? {
+        while let Some(name) = lister.next().map_err(error)? {
             // Internal datasets, which have a '$' in their names, are listed without stats.
             let Ok(name) = DatasetName::new(&name) else {
                 continue;
             };
-            let entry = DatasetEntry::new(name.clone(), request.stats());
-            found.push((name, read(entry, &request)?));
+            let entry = DatasetEntry::new(name.clone(), lister.request().stats());
+            found.push((name, read(entry, lister.request())?));
         }
-        self.check_exists_if(found.is_empty(), OPERATION)?;
+        // The end of a list and a dataset that does not exist look the same.
+        if found.is_empty() && !self.exists()? {
+            return Err(error(Errno::ENOENT));
+        }
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(found.into_iter().map(|(_, entry)| entry).collect())
     }
@@ -345,48 +421,36 @@ impl Dataset {
         mut read: impl FnMut(SnapshotEntry, &Request<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
         const OPERATION: Operation = Operation::ListSnapshots;
-        let mut found = Vec::new();
+        let kind = self.stat().map_err(|error| error.during(OPERATION))?.kind;
         if filter.matches_nothing() {
-            self.check_exists_if(true, OPERATION)?;
-            return Ok(found);
+            return Ok(Vec::new());
         }
-        let mut request = self
-            .zfs
-            .request(ZFS_IOC_SNAPSHOT_LIST_NEXT, self.name.as_c_str())
-            .input(&filter.to_nvmap())
+        let of = self.name.as_c_str();
+        let request = filter
+            .request(&self.zfs, of)
             .map_err(|refusal| refusal.into_error(OPERATION, self.name.as_str()))?;
-        if detail == Detail::Properties {
-            request = request.answered();
-        }
-        let mut keyed = Vec::new();
-        while let Some(name) = self.next_entry(&mut request, OPERATION)? {
+        let mut lister = match detail {
+            Detail::Stats => Lister::new(request, of, 0).with_stats(),
+            Detail::Properties => Lister::new(request.answered(), of, 0),
+        };
+        let mut found = Vec::new();
+        let error = |errno| Error::new(OPERATION, self.name.as_str(), errno);
+        while let Some(name) = lister.next().map_err(error)? {
             let name = SnapshotName::new(&name)
                 .map_err(|error| Error::protocol(OPERATION, self.name.as_str(), error))?;
-            let entry = SnapshotEntry::new(name.clone(), request.stats());
-            keyed.push(((entry.create_txg, name), read(entry, &request)?));
+            let entry = SnapshotEntry::new(name.clone(), kind, lister.request().stats());
+            found.push(((entry.create_txg, name), read(entry, lister.request())?));
         }
-        self.check_exists_if(keyed.is_empty(), OPERATION)?;
-        keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
-        found.extend(keyed.into_iter().map(|(_, entry)| entry));
-        Ok(found)
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(found.into_iter().map(|(_, entry)| entry).collect())
     }
+}
 
-    fn next_entry(
-        &self,
-        request: &mut Request<'_>,
-        operation: Operation,
-    ) -> Result<Option<String>> {
-        next(request, self.name.as_c_str())
-            .map_err(|errno| Error::new(operation, self.name.as_str(), errno))
-    }
-
-    /// The end of a list and a dataset that does not exist look the same.
-    fn check_exists_if(&self, doubtful: bool, operation: Operation) -> Result<()> {
-        if doubtful && !self.exists()? {
-            return Err(Error::new(operation, self.name.as_str(), Errno::ENOENT));
-        }
-        Ok(())
-    }
+/// How much the kernel is asked to tell of each entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Stats,
+    Properties,
 }
 
 #[cfg(test)]

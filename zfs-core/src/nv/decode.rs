@@ -22,6 +22,27 @@ pub(super) fn native(bytes: &[u8]) -> Result<(NvMap, usize)> {
     Ok((map, input.pos))
 }
 
+/// Of the pairs of the outermost list only those that `keep` wants. What the others hold is passed
+/// over without a look.
+pub(super) fn native_some(bytes: &[u8], keep: impl Fn(&CStr) -> bool) -> Result<NvMap> {
+    let mut input = Input {
+        bytes,
+        pos: HEADER_LEN,
+    };
+    let mut map = check_header(input.i32()?, input.u32()?, HEADER_LEN)?;
+    let list_start = input.pos;
+    while let Some(pair) = input.pair()? {
+        if keep(pair.name) {
+            let value = input.value(&pair, 0)?;
+            map.push(pair.name.to_owned(), value);
+        } else {
+            input.pass(&pair, 0)?;
+        }
+    }
+    check_unique(&map, list_start)?;
+    Ok(map)
+}
+
 /// An empty list of the kind that a list header announces.
 pub(super) fn check_header(version: i32, flags: u32, offset: usize) -> Result<NvMap> {
     if version != NV_VERSION {
@@ -68,26 +89,49 @@ impl<'a> Input<'a> {
     /// Reads pairs up to and including the terminator.
     fn pairs(&mut self, map: &mut NvMap, depth: usize) -> Result<()> {
         let list_start = self.pos;
-        loop {
-            let start = self.pos;
-            let size = self.i32()?;
-            if size == 0 {
-                return check_unique(map, list_start);
-            }
-            let len = usize::try_from(size)
-                .ok()
-                .filter(|len| *len >= PAIR_LEN_MIN)
-                .ok_or_else(|| Kind::PairSize(size).at(start))?;
-            let bytes = self
-                .bytes
-                .get(start..)
-                .and_then(|rest| rest.get(..len))
-                .ok_or_else(|| Kind::PairSize(size).at(start))?;
-            self.pos = start + len;
-            let pair = Pair::parse(bytes, start, size)?;
+        while let Some(pair) = self.pair()? {
             let value = self.value(&pair, depth)?;
             map.push(pair.name.to_owned(), value);
         }
+        check_unique(map, list_start)
+    }
+
+    /// The frame of the next pair; `None` is the terminator.
+    fn pair(&mut self) -> Result<Option<Pair<'a>>> {
+        let start = self.pos;
+        let size = self.i32()?;
+        if size == 0 {
+            return Ok(None);
+        }
+        let len = usize::try_from(size)
+            .ok()
+            .filter(|len| *len >= PAIR_LEN_MIN)
+            .ok_or_else(|| Kind::PairSize(size).at(start))?;
+        let bytes = self
+            .bytes
+            .get(start..)
+            .and_then(|rest| rest.get(..len))
+            .ok_or_else(|| Kind::PairSize(size).at(start))?;
+        self.pos = start + len;
+        Pair::parse(bytes, start, size).map(Some)
+    }
+
+    /// Goes on behind the lists of a pair, whose own pairs come after it.
+    fn pass(&mut self, pair: &Pair<'a>, depth: usize) -> Result<()> {
+        let lists = match pair.data_type {
+            DataType::NVLIST => 1,
+            DataType::NVLIST_ARRAY => pair.count,
+            _ => 0,
+        };
+        if lists > 0 && depth >= MAX_DEPTH {
+            return Err(Kind::TooDeep.at(pair.start));
+        }
+        for _ in 0..lists {
+            while let Some(inner) = self.pair()? {
+                self.pass(&inner, depth + 1)?;
+            }
+        }
+        Ok(())
     }
 
     fn value(&mut self, pair: &Pair<'a>, depth: usize) -> Result<Value> {

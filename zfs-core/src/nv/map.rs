@@ -164,6 +164,12 @@ impl NvMap {
         Some(value)
     }
 
+    /// Removes every pair whose name `keep` does not want.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&CStr) -> bool) {
+        self.pairs.retain(|(name, _)| keep(name));
+        self.pairs.shrink_to_fit();
+    }
+
     /// The pairs in order.
     pub fn iter(&self) -> Iter<'_> {
         Iter(self.pairs.iter())

@@ -29,6 +29,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+use std::ffi::CStr;
+
 mod decode;
 mod encode;
 mod error;
@@ -86,6 +88,19 @@ fn align8(len: usize) -> Option<usize> {
 #[doc(alias = "nvlist_unpack")]
 pub fn decode(bytes: &[u8]) -> Result<NvMap, DecodeError> {
     decode_prefix(bytes).map(|(map, _)| map)
+}
+
+/// Reads of a list of the native encoding only the pairs that `keep` wants by their names.
+pub(crate) fn decode_some(
+    bytes: &[u8],
+    keep: impl Fn(&CStr) -> bool,
+) -> Result<NvMap, DecodeError> {
+    match bytes.get(..HEADER_LEN) {
+        Some(&[ENCODING_NATIVE, HOST_ENDIAN, ..]) => decode::native_some(bytes, keep),
+        Some(&[ENCODING_NATIVE, ..]) => Err(DecodeErrorKind::ForeignEndianness.at(1)),
+        Some(&[other, ..]) => Err(DecodeErrorKind::UnknownEncoding(other).at(0)),
+        _ => Err(DecodeErrorKind::Truncated.at(bytes.len())),
+    }
 }
 
 /// Reads a packed list from the front of `bytes` and also returns how many bytes it takes up.

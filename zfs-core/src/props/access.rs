@@ -27,6 +27,10 @@ use zfs_core_sys::ioctl::{
 pub struct FileProperties(NvMap);
 
 impl FileProperties {
+    pub(crate) fn from_nvmap(list: NvMap) -> Self {
+        Self(list)
+    }
+
     /// The version of the on-disk format.
     #[must_use]
     pub fn version(&self) -> Option<u64> {

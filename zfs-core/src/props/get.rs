@@ -9,8 +9,9 @@ use super::value::{PropValue, Ratio, Source};
 use crate::error::{Error, Operation, Result};
 use crate::list::DatasetKind;
 use crate::name::{DatasetName, SnapshotName};
-use crate::nv::{NvMap, Value};
+use crate::nv::{self, NvMap, Value};
 use std::borrow::Cow;
+use std::ffi::CStr;
 
 /// The key of a value in a property's list.
 const VALUE: &str = "value";
@@ -76,6 +77,26 @@ impl Properties {
             create_txg: number(Prop::CreateTxg)?,
             list,
         })
+    }
+
+    /// Of a packed answer, the properties that `keep` wants by name; the others are as if they had
+    /// never been set.
+    pub(crate) fn some_of(name: &str, packed: &[u8], keep: impl Fn(&CStr) -> bool) -> Result<Self> {
+        const BASICS: [Prop; 7] = [
+            Prop::Type,
+            Prop::Used,
+            Prop::Referenced,
+            Prop::CompressRatio,
+            Prop::Creation,
+            Prop::Guid,
+            Prop::CreateTxg,
+        ];
+        let is_basic = |name: &CStr| BASICS.iter().any(|prop| prop.entry().name == name);
+        let list = nv::decode_some(packed, |name| is_basic(name) || keep(name))
+            .map_err(|error| Error::protocol(Operation::GetProperties, name, error))?;
+        let mut properties = Self::from_nvmap(name, list)?;
+        properties.list.retain(keep);
+        Ok(properties)
     }
 
     /// The full name of the dataset or snapshot.

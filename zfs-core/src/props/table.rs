@@ -393,7 +393,7 @@ impl Prop {
 
     /// Whether it belongs to the files of a filesystem rather than to the dataset, so that another
     /// request reads it.
-    pub(super) fn is_of_files(self) -> bool {
+    pub(crate) fn is_of_files(self) -> bool {
         matches!(
             self,
             Self::Version
