@@ -104,6 +104,7 @@ pub use ffi::nvlist::{NvError, NvList, NvListRef, NvPair, ValueRef};
 pub use hold::{Hold, HoldGuard};
 pub use list::{DatasetEntry, DatasetKind, SnapshotEntry, SnapshotFilter};
 pub use name::{BookmarkName, DatasetName, PoolName, SnapshotName};
+pub use permissions::{Delegation, Grant, Grantee, Permission, Reach};
 pub use pool::{Health, Pool, PoolEntry, PoolProperties, PoolStatus, SyncMode, Vdev};
 pub use snapshot::{Snapshot, SpaceRange};
 pub use userspace::{Measure, Owner, OwnerKind, OwnerSpace, Sid};

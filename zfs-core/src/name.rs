@@ -166,6 +166,21 @@ macro_rules! name_type {
             }
         }
 
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let name = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                Self::new(&name).map_err(serde::de::Error::custom)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(self.as_str())
@@ -345,6 +360,16 @@ part_of_dataset!(BookmarkName, '#', "bookmark");
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn names_are_texts_for_serde() {
+        let name = DatasetName::new("tank/a").unwrap();
+        let json = serde_json::to_string(&name).unwrap();
+        assert_eq!(json, "\"tank/a\"");
+        assert_eq!(serde_json::from_str::<DatasetName>(&json).unwrap(), name);
+        assert!(serde_json::from_str::<DatasetName>("\"tank/\"").is_err());
+    }
 
     fn rule<T: fmt::Debug>(result: Result<T, NameError>) -> NameRule {
         result.unwrap_err().rule()
