@@ -77,6 +77,12 @@ pub enum ErrorKind {
     NotInProgress,
     /// A device is offline, faulted or missing.
     DeviceUnavailable,
+    /// A device is too small for a pool, or for its place in it.
+    DeviceTooSmall,
+    /// A device is in use: mounted, part of a pool, or with data of something else on it.
+    DeviceInUse,
+    /// A pool is in use by another host, or was when it was last used.
+    OtherHost,
     /// What an incremental stream is to build on is not in the past of the snapshot.
     NotAncestor,
     /// The dataset does not have the snapshot that an incremental stream builds on.
@@ -159,6 +165,12 @@ impl ErrorKind {
             (Op::TakeCheckpoint, Errno::ZFS_ERR_CHECKPOINT_EXISTS) => Self::AlreadyExists,
             (_, Errno::ZFS_ERR_NO_CHECKPOINT) => Self::NotFound,
             (_, Errno::ZFS_ERR_VDEV_TOO_BIG) => Self::TooBig,
+            (
+                Op::CreatePool | Op::AddVdevs | Op::AttachVdev | Op::ReplaceVdev,
+                Errno::EOVERFLOW,
+            ) => Self::DeviceTooSmall,
+            (Op::CreatePool | Op::AddVdevs, Errno::EBUSY) => Self::DeviceInUse,
+            (Op::ImportPool, Errno::EREMOTEIO | Errno::EBADF) => Self::OtherHost,
 
             (_, Errno::ENOENT | Errno::ESRCH | Errno::ENXIO | Errno::ENODEV) => Self::NotFound,
             (_, Errno::EEXIST) => Self::AlreadyExists,
@@ -242,6 +254,9 @@ impl ErrorKind {
             Self::InProgress => "excluded by an operation in progress",
             Self::NotInProgress => "nothing of the kind is in progress",
             Self::DeviceUnavailable => "the device is not available",
+            Self::DeviceTooSmall => "a device is too small",
+            Self::DeviceInUse => "a device is in use",
+            Self::OtherHost => "in use by another host",
             Self::NotAncestor => "the base is not in the snapshot's past",
             Self::NoBase => "does not have the snapshot that the stream builds on",
             Self::Modified => "modified since the snapshot that the stream builds on",

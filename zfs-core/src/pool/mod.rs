@@ -1,8 +1,11 @@
 //! Pools: their list, state, vdevs and properties.
 
 mod checkpoint;
+mod create;
+mod export;
 mod health;
 mod initialize;
+mod label;
 mod layout;
 mod properties;
 mod scan;
@@ -13,7 +16,10 @@ mod targets;
 mod trim;
 mod vdev;
 
+pub use create::{CacheFile, CreatePool, PoolFeatures};
+pub use export::ExportOptions;
 pub use health::{Health, VdevAux, VdevState};
+pub use label::{Label, LabelState};
 pub use layout::{Device, Layout, VdevSpec};
 pub use properties::{
     FailMode, PoolProperties, PoolProperty, PoolPropertySource, PoolPropertyValue,

@@ -18,6 +18,8 @@ const MAX_ASHIFT: u8 = 16;
 const MAX_PARITY: u8 = 3;
 const MAX_CHILDREN: usize = 255;
 const MAX_DRAID_SPARES: u8 = 100;
+/// The smallest device that ZFS takes.
+const MIN_SIZE: u64 = 64 << 20;
 /// How much the devices of a group may differ in size.
 const SIZE_TOLERANCE: u64 = 16 << 20;
 
@@ -65,11 +67,15 @@ impl Leaf {
         Path::new(std::ffi::OsStr::from_bytes(self.path.to_bytes()))
     }
 
+    pub(crate) fn is_disk(&self) -> bool {
+        self.kind == c"disk"
+    }
+
     fn to_nvmap(&self) -> NvMap {
         let mut leaf = NvMap::new();
         leaf.insert(c"path", self.path.as_c_str());
         leaf.insert(c"type", self.kind);
-        if self.kind == c"disk" {
+        if self.is_disk() {
             leaf.insert(c"whole_disk", 0_u64);
         }
         if let Some(ashift) = self.ashift {
@@ -172,6 +178,15 @@ impl<'a> Checker<'a> {
         if let Some(other) = self.seen.insert(identity, path) {
             let other = other.display();
             return Err(self.refuse(format!("{other} and {shown} are one device")));
+        }
+        if size < MIN_SIZE {
+            let detail = format!("{shown} has {size} bytes, and {MIN_SIZE} are the least");
+            return Err(Error::refused(
+                self.operation,
+                self.object,
+                ErrorKind::DeviceTooSmall,
+                detail,
+            ));
         }
         let path = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| self.refuse("a path contains a NUL character"))?;
@@ -284,7 +299,7 @@ impl CheckedVdev {
             return None;
         }
         let (kind, parity) = match self.group {
-            None if self.leaves.iter().any(|leaf| leaf.kind == c"disk") => ("disk", 0),
+            None if self.leaves.iter().any(Leaf::is_disk) => ("disk", 0),
             None => ("file", 0),
             Some(Group::Mirror) => ("mirror", 0),
             Some(Group::Raidz { parity }) => ("raidz", parity.into()),
@@ -365,6 +380,11 @@ impl Checked {
     /// but the log do not count.
     pub(crate) fn redundancy(&self) -> Result<Option<Redundancy>, String> {
         Redundancy::common(self.vdevs.iter().filter_map(CheckedVdev::redundancy))
+    }
+
+    /// Its hot spares.
+    pub(crate) fn spares(&self) -> &[Leaf] {
+        &self.spares
     }
 
     /// Its devices.

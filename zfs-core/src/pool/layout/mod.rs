@@ -1,12 +1,14 @@
 //! What a pool is to be made of.
 
 mod check;
+mod in_use;
 mod redundancy;
 
 pub(crate) use check::Checked;
 pub(crate) use redundancy::Redundancy;
 
 use super::vdev::VdevClass;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// A file or a block device that a pool is to use.
@@ -188,6 +190,7 @@ impl VdevSpec {
 /// - a device occurs twice, under whatever names;
 /// - a group has too few devices or too many, or a parity or a sector size that there is not;
 /// - a log, special or dedup vdev is a raidz or a draid;
+/// - a device has less than 64 MiB (`DeviceTooSmall`);
 /// - unless [`allow_mixed`](Self::allow_mixed) is set, its vdevs (but for logs) can lose different
 ///   numbers of devices, or a group mixes files and devices, or its devices differ by more than
 ///   16 MiB in size.
@@ -251,6 +254,61 @@ impl Layout {
             .chain(&self.spares)
             .chain(&self.caches)
     }
+}
+
+/// As the arguments of the `zpool` command, with a space before each.
+impl fmt::Display for VdevSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.arrangement {
+            Arrangement::Single => {}
+            Arrangement::Mirror => f.write_str(" mirror")?,
+            Arrangement::Raidz { parity } => write!(f, " raidz{parity}")?,
+            Arrangement::Draid {
+                parity,
+                data,
+                spares,
+            } => {
+                write!(f, " draid{parity}")?;
+                if let Some(data) = data {
+                    write!(f, ":{data}d")?;
+                }
+                write!(f, ":{}c:{spares}s", self.devices.len())?;
+            }
+        }
+        words(f, &self.devices)
+    }
+}
+
+/// As the arguments of the `zpool` command, with a space before each.
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let classes = [
+            (VdevClass::Data, ""),
+            (VdevClass::Log, " log"),
+            (VdevClass::Special, " special"),
+            (VdevClass::Dedup, " dedup"),
+        ];
+        for (class, word) in classes {
+            let mut word = Some(word);
+            for vdev in self.vdevs.iter().filter(|vdev| vdev.class == class) {
+                f.write_str(word.take().unwrap_or_default())?;
+                write!(f, "{vdev}")?;
+            }
+        }
+        for (word, devices) in [(" spare", &self.spares), (" cache", &self.caches)] {
+            if !devices.is_empty() {
+                f.write_str(word)?;
+                words(f, devices)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn words(f: &mut fmt::Formatter<'_>, devices: &[Device]) -> fmt::Result {
+    devices
+        .iter()
+        .try_for_each(|device| write!(f, " {}", device.path.display()))
 }
 
 impl From<VdevSpec> for Layout {
