@@ -176,6 +176,13 @@ impl SnapshotEntry {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn for_test(name: SnapshotName, kind: DatasetKind, create_txg: u64) -> Self {
+        let mut stats = zfs_core_sys::ioctl::zfs_cmd::zeroed().zc_objset_stats;
+        stats.dds_creation_txg = create_txg;
+        Self::new(name, kind, &stats)
+    }
+
     pub(crate) fn stat(zfs: &Zfs, name: &SnapshotName) -> Result<Self> {
         let mut request = zfs.request(ZFS_IOC_OBJSET_STATS, name.as_c_str());
         request

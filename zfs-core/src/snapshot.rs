@@ -6,11 +6,10 @@ use crate::ffi::nvlist::NvList;
 use crate::history::Line;
 use crate::list::SnapshotEntry;
 use crate::name::{DatasetName, SnapshotName};
-use crate::nv::{NvMap, Value};
 use crate::props::{PropertySet, UserProps};
 use crate::zfs::Zfs;
 use std::fmt;
-use zfs_core_sys::ioctl::{ZFS_IOC_RENAME, ZFS_IOC_SPACE_SNAPS};
+use zfs_core_sys::ioctl::ZFS_IOC_RENAME;
 
 /// A snapshot, by name.
 ///
@@ -32,18 +31,6 @@ impl AsRef<SnapshotName> for Snapshot {
     fn as_ref(&self) -> &SnapshotName {
         &self.name
     }
-}
-
-/// What destroying a range of snapshots would free, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SpaceRange {
-    /// Space that the pool would get back.
-    pub used: u64,
-    /// The same data's size after compression, without parity and copies.
-    pub compressed: u64,
-    /// The same data's size before compression.
-    pub uncompressed: u64,
 }
 
 impl Zfs {
@@ -407,48 +394,6 @@ impl Snapshot {
         Ok(Bookmark {
             zfs: self.zfs.clone(),
             name,
-        })
-    }
-
-    /// What destroying the snapshots from this one to `last` would free, both included.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`; `InvalidArgument` when `last` is older, or of another dataset;
-    /// `PoolSuspended`.
-    ///
-    /// # Privileges
-    ///
-    /// None.
-    ///
-    /// The request behind `lzc_snaprange_space`, which returns only the first of the three figures.
-    #[doc(alias = "lzc_snaprange_space")]
-    pub fn space_to(&self, last: &Self) -> Result<SpaceRange> {
-        const OPERATION: Operation = Operation::MeasureSpace;
-        let object = || format!("{} to {}", self.name, last.name.short());
-        let mut args = NvMap::new();
-        args.insert(c"firstsnap", Value::from(self.name.as_c_str()));
-        let mut request = self
-            .zfs
-            .request(ZFS_IOC_SPACE_SNAPS, last.name.as_c_str())
-            .input(&args)
-            .map_err(|refusal| refusal.into_error(OPERATION, object()))?
-            .answered();
-        request
-            .read()
-            .map_err(|errno| Error::new(OPERATION, object(), errno))?;
-        let answer = request
-            .answer()
-            .map_err(|refusal| refusal.into_error(OPERATION, object()))?;
-        let figure = |key| {
-            answer
-                .u64(key)
-                .ok_or_else(|| Error::protocol(OPERATION, object(), format!("no {key}")))
-        };
-        Ok(SpaceRange {
-            used: figure("used")?,
-            compressed: figure("compressed")?,
-            uncompressed: figure("uncompressed")?,
         })
     }
 }

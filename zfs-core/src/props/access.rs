@@ -9,14 +9,13 @@ use crate::dataset::Dataset;
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::history::Line;
 use crate::list::DatasetKind;
-use crate::name::{BookmarkName, SnapshotName};
 use crate::nv::{NvMap, Value};
 use crate::snapshot::Snapshot;
 use crate::zfs::Zfs;
 use std::ffi::{CStr, CString, c_ulong};
 use zfs_core_sys::ioctl::{
     ZFS_IOC_INHERIT_PROP, ZFS_IOC_OBJSET_RECVD_PROPS, ZFS_IOC_OBJSET_STATS,
-    ZFS_IOC_OBJSET_ZPLPROPS, ZFS_IOC_SET_PROP, ZFS_IOC_SPACE_WRITTEN,
+    ZFS_IOC_OBJSET_ZPLPROPS, ZFS_IOC_SET_PROP,
 };
 
 /// What belongs to the files of a filesystem rather than to the dataset: the on-disk format, the
@@ -70,18 +69,6 @@ impl FileProperties {
             _ => PropValue::Number(raw),
         })
     }
-}
-
-/// What was written since a snapshot, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Written {
-    /// The space that it takes.
-    pub used: u64,
-    /// Its size after compression, without parity and copies.
-    pub compressed: u64,
-    /// Its size before compression.
-    pub uncompressed: u64,
 }
 
 /// A dataset or a snapshot, of which properties are read and set alike.
@@ -202,23 +189,6 @@ impl Target<'_> {
                 .arg(self.name.to_string_lossy())
         });
         Ok(())
-    }
-
-    fn written_since(&self, older: &CStr) -> Result<Written> {
-        const OPERATION: Operation = Operation::MeasureSpace;
-        let mut request = self.zfs.request(ZFS_IOC_SPACE_WRITTEN, self.name);
-        // A checked name always fits.
-        let _fits = request.set_value(older);
-        request.read().map_err(|errno| {
-            let (newer, older) = (self.name.to_string_lossy(), older.to_string_lossy());
-            Error::new(OPERATION, format!("{older} to {newer}"), errno)
-        })?;
-        let cmd = request.cmd();
-        Ok(Written {
-            used: cmd.zc_cookie,
-            compressed: cmd.zc_objset_type,
-            uncompressed: cmd.zc_perm_action,
-        })
     }
 }
 
@@ -430,34 +400,6 @@ impl Dataset {
     pub fn revert_to_received(&self, property: impl AsRef<str>) -> Result<()> {
         self.target().inherit(property.as_ref(), true)
     }
-
-    /// How much of what it references was written since the snapshot `since`, which is one of its
-    /// own or of the dataset it is a clone of.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound`; `InvalidArgument` when the snapshot is not of its past; `PoolSuspended`.
-    ///
-    /// # Privileges
-    ///
-    /// None.
-    ///
-    /// `ZFS_IOC_SPACE_WRITTEN`, the property `written@snapshot`.
-    #[doc(alias = "ZFS_IOC_SPACE_WRITTEN")]
-    pub fn written_since(&self, since: &SnapshotName) -> Result<Written> {
-        self.target().written_since(since.as_c_str())
-    }
-
-    /// As [`written_since`](Self::written_since), since a bookmark. It has to be one that carries
-    /// sizes, made while the pool's feature `bookmark_written` is enabled.
-    ///
-    /// # Errors
-    ///
-    /// As [`written_since`](Self::written_since).
-    #[doc(alias = "ZFS_IOC_SPACE_WRITTEN")]
-    pub fn written_since_bookmark(&self, since: &BookmarkName) -> Result<Written> {
-        self.target().written_since(since.as_c_str())
-    }
 }
 
 impl Snapshot {
@@ -532,15 +474,5 @@ impl Snapshot {
             );
         }
         self.target().inherit(name, false)
-    }
-
-    /// How much of what it references was written since the snapshot `since`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Dataset::written_since`].
-    #[doc(alias = "ZFS_IOC_SPACE_WRITTEN")]
-    pub fn written_since(&self, since: &SnapshotName) -> Result<Written> {
-        self.target().written_since(since.as_c_str())
     }
 }

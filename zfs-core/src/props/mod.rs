@@ -44,7 +44,7 @@ mod setting;
 mod table;
 mod value;
 
-pub use access::{FileProperties, Written};
+pub use access::FileProperties;
 pub use compression::{Compression, GzipLevel, ZstdLevel};
 pub use get::{Properties, UserProperty};
 pub use index::{
