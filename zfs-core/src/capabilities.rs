@@ -174,6 +174,11 @@ impl Zfs {
     }
 }
 
+/// The identities of the pool features that the module knows.
+pub(crate) fn pool_features() -> Result<BTreeSet<String>> {
+    Sysfs::find()?.list("features.pool")
+}
+
 fn library() -> LibraryLevel {
     if weak::lzc_get_props().is_some() {
         LibraryLevel::V2_3

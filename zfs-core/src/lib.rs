@@ -53,7 +53,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `digest` | the module `digest`: Merkle digests of streams and of what they carry |
-//! | `serde` | tokens, and manifests of `digest`, as serde's types |
+//! | `serde` | tokens, manifests of `digest`, and the [state of pools](pool#json) as serde's types |
 //! | `tokio` | `SendStream::into_async`, `Events::into_stream` |
 //!
 //! # Versions

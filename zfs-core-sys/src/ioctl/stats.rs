@@ -156,3 +156,83 @@ words! {
     /// When it was paused, in milliseconds. Since 2.2.
     PSS_PASS_ERROR_SCRUB_PAUSE: pss_pass_error_scrub_pause = 21 since "2.2";
 }
+
+// The array `org.openzfs:rebuild_stats` of a vdev of the top.
+words! {
+    vdev_rebuild_stat;
+    /// A `vdev_rebuild_state_t`.
+    VRS_STATE: vrs_state = 0;
+    /// When it began, in seconds since 1970.
+    VRS_START_TIME: vrs_start_time = 1;
+    /// When it ended, in seconds since 1970.
+    VRS_END_TIME: vrs_end_time = 2;
+    /// How long it ran in all, in milliseconds.
+    VRS_SCAN_TIME_MS: vrs_scan_time_ms = 3;
+    /// Bytes scanned.
+    VRS_BYTES_SCANNED: vrs_bytes_scanned = 4;
+    /// Bytes whose reading was begun.
+    VRS_BYTES_ISSUED: vrs_bytes_issued = 5;
+    /// Bytes rebuilt.
+    VRS_BYTES_REBUILT: vrs_bytes_rebuilt = 6;
+    /// Bytes to scan in all.
+    VRS_BYTES_EST: vrs_bytes_est = 7;
+    /// Errors met.
+    VRS_ERRORS: vrs_errors = 8;
+    /// How long this pass has run, in milliseconds.
+    VRS_PASS_TIME_MS: vrs_pass_time_ms = 9;
+    /// Bytes scanned in this pass.
+    VRS_PASS_BYTES_SCANNED: vrs_pass_bytes_scanned = 10;
+    /// Bytes issued in this pass.
+    VRS_PASS_BYTES_ISSUED: vrs_pass_bytes_issued = 11;
+    /// Bytes skipped in this pass. Since 2.2.
+    VRS_PASS_BYTES_SKIPPED: vrs_pass_bytes_skipped = 12 since "2.2";
+}
+
+// The array `removal_stats` of the root vdev.
+words! {
+    pool_removal_stat;
+    /// A `dsl_scan_state_t`.
+    PRS_STATE: prs_state = 0;
+    /// The place of the vdev among those of the top.
+    PRS_REMOVING_VDEV: prs_removing_vdev = 1;
+    /// When it began, in seconds since 1970.
+    PRS_START_TIME: prs_start_time = 2;
+    /// When it ended, in seconds since 1970.
+    PRS_END_TIME: prs_end_time = 3;
+    /// Bytes to copy in all.
+    PRS_TO_COPY: prs_to_copy = 4;
+    /// Bytes copied.
+    PRS_COPIED: prs_copied = 5;
+    /// Bytes of memory that the mappings of all removed vdevs take.
+    PRS_MAPPING_MEMORY: prs_mapping_memory = 6;
+}
+
+// The array `checkpoint_stats` of the root vdev.
+words! {
+    pool_checkpoint_stat;
+    /// A `checkpoint_state_t`.
+    PCS_STATE: pcs_state = 0;
+    /// When it was taken, or its discarding began, in seconds since 1970.
+    PCS_START_TIME: pcs_start_time = 1;
+    /// Bytes that only the checkpoint needs.
+    PCS_SPACE: pcs_space = 2;
+}
+
+// The array `raidz_expand_stats` of the root vdev. Since 2.3.
+words! {
+    pool_raidz_expand_stat;
+    /// A `dsl_scan_state_t`.
+    PRES_STATE: pres_state = 0 since "2.3";
+    /// The place of the vdev among those of the top.
+    PRES_EXPANDING_VDEV: pres_expanding_vdev = 1 since "2.3";
+    /// When it began, in seconds since 1970.
+    PRES_START_TIME: pres_start_time = 2 since "2.3";
+    /// When it ended, in seconds since 1970.
+    PRES_END_TIME: pres_end_time = 3 since "2.3";
+    /// Bytes to move in all.
+    PRES_TO_REFLOW: pres_to_reflow = 4 since "2.3";
+    /// Bytes moved.
+    PRES_REFLOWED: pres_reflowed = 5 since "2.3";
+    /// 1 while it waits for a resilver.
+    PRES_WAITING_FOR_RESILVER: pres_waiting_for_resilver = 6 since "2.3";
+}

@@ -4,14 +4,17 @@
 use super::apart::run_apart;
 use crate::error::{Errno, Error, FailureList, Operation};
 use crate::nv::{self, NvMap};
-use std::ffi::{CStr, c_char, c_ulong};
+use std::ffi::{CStr, CString, c_char, c_ulong};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use zeroize::Zeroizing;
-use zfs_core_sys::ioctl::{dmu_objset_stats, zfs_cmd, zfs_share};
+use zfs_core_sys::ioctl::{ZFS_IOC_ERROR_LOG, dmu_objset_stats, zfs_cmd, zfs_share};
 
 /// Room for an answer. A dataset's properties take some 6 KiB, and the kernel tells when an answer
 /// needs more.
 const ANSWER_LEN: usize = 64 * 1024;
+
+/// The length of a record that `ZFS_IOC_ERROR_LOG` answers with: a `zbookmark_phys_t`.
+pub(crate) const ERROR_LOG_RECORD: usize = 32;
 
 /// An open `/dev/zfs`.
 #[derive(Debug)]
@@ -194,7 +197,11 @@ impl<'d> Request<'d> {
         self.cmd.zc_history_len = self.history.len() as u64;
         self.cmd.zc_share = zfs_share::default();
         self.cmd.zc_nvlist_dst = answer;
-        self.cmd.zc_nvlist_dst_size = answer_len as u64;
+        self.cmd.zc_nvlist_dst_size = match self.number {
+            // The one request that counts its room in records.
+            ZFS_IOC_ERROR_LOG => (answer_len / ERROR_LOG_RECORD) as u64,
+            _ => answer_len as u64,
+        };
         self.cmd.zc_nvlist_dst_filled = 0;
         let cmd: *mut zfs_cmd = &mut *self.cmd;
         // SAFETY: `cmd` is a live, exclusively borrowed `zfs_cmd` of the kernel's layout. Its four
@@ -286,6 +293,15 @@ impl<'d> Request<'d> {
             .unwrap_or_default()
     }
 
+    /// The records of `ZFS_IOC_ERROR_LOG`, which fills its room from the end and says how much is
+    /// left.
+    pub(crate) fn error_log(&self) -> &[u8] {
+        usize::try_from(self.cmd.zc_nvlist_dst_size)
+            .ok()
+            .and_then(|free| self.answer.get(free.checked_mul(ERROR_LOG_RECORD)?..))
+            .unwrap_or_default()
+    }
+
     /// The raw bytes of an answer that is not a list.
     pub(crate) fn answer_bytes(&self) -> &[u8] {
         usize::try_from(self.cmd.zc_nvlist_dst_size)
@@ -338,11 +354,16 @@ fn write_str(field: &mut [c_char], text: &CStr) -> bool {
 }
 
 /// Reads up to the terminator, or all of a field that has none.
-pub(crate) fn read_str(field: &[c_char]) -> String {
+pub(crate) fn read_bytes(field: &[c_char]) -> CString {
     let bytes: Vec<u8> = field
         .iter()
         .take_while(|&&c| c != 0)
         .map(|&c| u8::from_ne_bytes(c.to_ne_bytes()))
         .collect();
-    String::from_utf8_lossy(&bytes).into_owned()
+    CString::new(bytes).unwrap_or_default()
+}
+
+/// The same as text.
+pub(crate) fn read_str(field: &[c_char]) -> String {
+    read_bytes(field).to_string_lossy().into_owned()
 }

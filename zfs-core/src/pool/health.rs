@@ -2,6 +2,8 @@ use std::fmt;
 
 /// Whether a vdev works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum VdevState {
     /// Not open.
@@ -42,6 +44,8 @@ impl VdevState {
 
 /// Why a vdev does not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum VdevAux {
     /// No reason.
@@ -120,10 +124,40 @@ impl VdevAux {
             _ => Self::Unknown(raw),
         }
     }
+
+    /// The reason in a few words; none for [`None`](Self::None).
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::OpenFailed => "cannot be opened",
+            Self::CorruptData => "damaged data",
+            Self::NoReplicas => "too few children left",
+            Self::BadGuidSum => "a device is missing",
+            Self::TooSmall => "too small",
+            Self::BadLabel => "damaged label",
+            Self::VersionNewer => "version too new",
+            Self::VersionOlder => "version too old",
+            Self::UnsupportedFeature => "unsupported features",
+            Self::Spared => "in use",
+            Self::TooManyErrors => "too many errors",
+            Self::IoFailure => "I/O failed",
+            Self::BadLog => "damaged intent log",
+            Self::External | Self::ExternalPersist => "faulted from outside",
+            Self::SplitPool => "split off into another pool",
+            Self::BadAshift => "invalid sector size",
+            Self::Active => "in use by another host",
+            Self::ChildrenOffline => "all children offline",
+            Self::AshiftTooBig => "sectors too large",
+            Self::Unknown(_) => "unknown reason",
+        }
+    }
 }
 
 /// The state of a pool or a vdev in the words of the `zpool` command, in which it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "UPPERCASE"))]
 #[non_exhaustive]
 pub enum Health {
     /// Works.
@@ -143,6 +177,7 @@ pub enum Health {
     /// A pool whose I/O is stopped until it is cleared.
     Suspended,
     /// A hot spare that waits.
+    #[cfg_attr(feature = "serde", serde(rename = "AVAIL"))]
     Available,
     /// A hot spare that is in use.
     InUse,

@@ -1,13 +1,56 @@
 //! Pools: their list, state, vdevs and properties.
+//!
+//! # JSON
+//!
+//! With the feature `serde`, [`PoolStatus`] and [`PoolReport`] are written as JSON (or what else
+//! serde has a format for). The names of its keys are those of the fields in Rust, with the
+//! differences below. `"schema": 1` is raised when a key changes its meaning or goes; keys and words
+//! can come any time.
+//!
+//! - What may be missing is `null`.
+//! - Sizes are bytes, times seconds since 1970, as numbers. Identities (`guid`) are text, for they
+//!   need all 64 bits, which many readers of JSON do not have.
+//! - Words are in small letters: `"cant_open"`, `"scanning"`. A number that this crate has no word
+//!   for is `{"unknown": 9}`. `health` is the word that `zpool` prints: `"DEGRADED"`.
+//! - Paths are text; what is not UTF-8 in them is replaced.
+//! - `fault` is the name of an error number: `"ENXIO"`.
+//! - A vdev has its `name` and `health` beside its fields, and its `kind` is `"mirror"`, `"raidz"`,
+//!   `"draid"`, `"disk"` and so on; with it go `parity` (of raidz and draid), `data` and `spares` (of
+//!   draid).
+//! - A report is a status with two more keys. `advice` has `code` (a word), `problem` (whether `zpool
+//!   status -x` shows the pool), `message_id` (`"ZFS-8000-2Q"`), `status` and `action` (text for
+//!   people, which can change), `errata` and `features`. `error_log` is a list of `dataset_id`,
+//!   `dataset`, `object`, `path` and `blocks`, or `null` when it cannot be told.
+//!
+//! ```json
+//! {
+//!   "schema": 1, "name": "tank", "guid": "1234567890123456789", "state": "active",
+//!   "health": "DEGRADED", "error_count": 0, "scan": null,
+//!   "root": {
+//!     "name": "root", "kind": "root", "health": "DEGRADED", "state": "degraded", "aux": "none",
+//!     "children": [{ "name": "raidz1-0", "kind": "raidz", "parity": 1, "children": [] }]
+//!   },
+//!   "advice": { "code": "missing_device", "problem": true, "message_id": "ZFS-8000-2Q" },
+//!   "error_log": []
+//! }
+//! ```
+//!
+//! (Much is left out here.)
 
+mod advice;
 mod checkpoint;
 mod create;
+mod errors;
 mod export;
 mod health;
 mod initialize;
+#[cfg(feature = "serde")]
+mod json;
 mod label;
 mod layout;
+mod progress;
 mod properties;
+mod report;
 mod scan;
 mod scrub;
 mod stats;
@@ -16,21 +59,27 @@ mod targets;
 mod trim;
 mod vdev;
 
+pub use advice::{Advice, StatusCode};
 pub use create::{CacheFile, CreatePool, PoolFeatures};
+pub use errors::{DamagedBlock, DamagedObject};
 pub use export::ExportOptions;
 pub use health::{Health, VdevAux, VdevState};
 pub use label::{Label, LabelState};
 pub use layout::{Device, Layout, VdevSpec};
+pub use progress::{
+    Checkpoint, CheckpointState, Progress, RaidzExpansion, Rebuild, RebuildState, Removal,
+};
 pub use properties::{
     FailMode, PoolProperties, PoolProperty, PoolPropertySource, PoolPropertyValue,
 };
+pub use report::PoolReport;
 pub use scan::{ErrorScrub, ScanFunction, ScanState, ScanStatus};
 pub use scrub::Scrub;
 pub use stats::{Activity, ActivityState, IoCounts, VdevStats};
 pub use status::{PoolFeature, PoolState, PoolStatus, SuspendReason};
 pub use targets::Targets;
 pub use trim::TrimOptions;
-pub use vdev::{Vdev, VdevClass, VdevKind, Vdevs};
+pub use vdev::{Repair, Vdev, VdevClass, VdevKind, Vdevs};
 
 use crate::dataset::Dataset;
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};

@@ -1,7 +1,10 @@
+use super::progress::{Progress, elapsed, time};
 use zfs_core_sys::ioctl as word;
 
 /// What goes through a pool's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ScanFunction {
     /// Nothing.
@@ -33,6 +36,8 @@ impl ScanFunction {
 
 /// How far a scan has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ScanState {
     /// There was none.
@@ -70,6 +75,7 @@ impl ScanState {
 /// Times are seconds since 1970, sizes bytes. The figures of "this pass" start anew when the pool is
 /// imported, and when a paused scan goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[doc(alias = "pool_scan_stat_t")]
 #[non_exhaustive]
 pub struct ScanStatus {
@@ -105,12 +111,20 @@ pub struct ScanStatus {
     pub paused: Option<u64>,
     /// How many seconds of this pass it was paused for.
     pub pass_spent_paused: u64,
+    /// How many bytes a second this pass goes through, while it does.
+    pub scan_rate: Option<u64>,
+    /// How much was read and how fast, while it is under way.
+    ///
+    /// A scrub or resilver first goes through the pool's trees and then reads what it found in the
+    /// order of the disks; the total is what there is to read.
+    pub progress: Option<Progress>,
     /// The scrub of damaged blocks, which can be of another time. Since 2.2.
     pub error_scrub: Option<ErrorScrub>,
 }
 
 /// A scrub of the blocks that are known to be damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ErrorScrub {
     /// [`ScanFunction::ErrorScrub`], or none.
@@ -132,21 +146,29 @@ pub struct ErrorScrub {
 /// Words that there are in each version.
 const COMMON: usize = word::PSS_ISSUED + 1;
 
-fn time(seconds: u64) -> Option<u64> {
-    Some(seconds).filter(|&seconds| seconds != 0)
-}
-
 impl ScanStatus {
     /// Reads the kernel's array, whose length tells its version.
-    pub(super) fn read(words: &[u64]) -> Result<Self, String> {
+    pub(super) fn read(words: &[u64], now: u64) -> Result<Self, String> {
         if words.len() < COMMON {
             return Err(format!("scan_stats of {} words", words.len()));
         }
         let at = |index: usize| words.get(index).copied().unwrap_or_default();
         let since_2_2 = words.len() > word::PSS_PASS_ERROR_SCRUB_PAUSE;
+        let state = ScanState::from_raw(at(word::PSS_STATE));
+        let skipped = since_2_2.then(|| at(word::PSS_SKIPPED));
+        let (examined, issued) = (at(word::PSS_PASS_EXAM), at(word::PSS_PASS_ISSUED));
+        let paused = time(at(word::PSS_PASS_SCRUB_PAUSE));
+        let spent_paused = at(word::PSS_PASS_SCRUB_SPENT_PAUSED);
+        let pass_start = at(word::PSS_PASS_START);
+        let under_way = state == ScanState::Scanning;
+        let moved = |bytes| {
+            let start = pass_start.saturating_add(spent_paused);
+            paused.is_none().then(|| (bytes, elapsed(start, now)))
+        };
+        let progress = |done, total, pass| Progress::new(done, total, moved(pass));
         Ok(Self {
             function: ScanFunction::from_raw(at(word::PSS_FUNC)),
-            state: ScanState::from_raw(at(word::PSS_STATE)),
+            state,
             start: at(word::PSS_START_TIME),
             end: time(at(word::PSS_END_TIME)),
             to_examine: at(word::PSS_TO_EXAMINE),
@@ -155,12 +177,17 @@ impl ScanStatus {
             processed: at(word::PSS_PROCESSED),
             errors: at(word::PSS_ERRORS),
             to_process: (!since_2_2).then(|| at(word::PSS_TO_PROCESS_2_1)),
-            skipped: since_2_2.then(|| at(word::PSS_SKIPPED)),
-            pass_examined: at(word::PSS_PASS_EXAM),
-            pass_issued: at(word::PSS_PASS_ISSUED),
-            pass_start: at(word::PSS_PASS_START),
-            paused: time(at(word::PSS_PASS_SCRUB_PAUSE)),
-            pass_spent_paused: at(word::PSS_PASS_SCRUB_SPENT_PAUSED),
+            skipped,
+            pass_examined: examined,
+            pass_issued: issued,
+            pass_start,
+            paused,
+            pass_spent_paused: spent_paused,
+            scan_rate: under_way.then(|| progress(0, 0, examined).rate).flatten(),
+            progress: under_way.then(|| {
+                let total = at(word::PSS_TO_EXAMINE).saturating_sub(skipped.unwrap_or_default());
+                progress(at(word::PSS_ISSUED), total, issued)
+            }),
             error_scrub: since_2_2.then(|| ErrorScrub {
                 function: ScanFunction::from_raw(at(word::PSS_ERROR_SCRUB_FUNC)),
                 state: ScanState::from_raw(at(word::PSS_ERROR_SCRUB_STATE)),
@@ -184,13 +211,13 @@ mod tests {
 
     #[test]
     fn the_length_tells_what_the_seventh_word_is() {
-        let old = ScanStatus::read(&words(15)).unwrap();
+        let old = ScanStatus::read(&words(15), 0).unwrap();
         assert_eq!((old.to_process, old.skipped), (Some(106), None));
         assert_eq!((old.issued, old.pass_issued, old.errors), (114, 113, 108));
         assert_eq!(old.function, ScanFunction::Unknown(100));
         assert_eq!(old.error_scrub, None);
 
-        let new = ScanStatus::read(&words(22)).unwrap();
+        let new = ScanStatus::read(&words(22), 0).unwrap();
         assert_eq!((new.to_process, new.skipped), (None, Some(106)));
         let errors = new.error_scrub.unwrap();
         assert_eq!(
@@ -203,16 +230,42 @@ mod tests {
     #[test]
     fn lengths_of_no_version_are_no_panic() {
         for len in 0..15 {
-            assert!(ScanStatus::read(&words(len)).is_err());
+            assert!(ScanStatus::read(&words(len), 0).is_err());
         }
         for len in 15..40 {
-            assert!(ScanStatus::read(&words(len)).is_ok());
+            assert!(ScanStatus::read(&words(len), 0).is_ok());
         }
     }
 
     #[test]
+    fn rates_are_those_of_this_pass() {
+        let mut words = vec![0; 22];
+        words[word::PSS_FUNC] = 1;
+        words[word::PSS_STATE] = 1;
+        words[word::PSS_TO_EXAMINE] = 1500;
+        words[word::PSS_SKIPPED] = 500;
+        words[word::PSS_ISSUED] = 400;
+        words[word::PSS_PASS_EXAM] = 600;
+        words[word::PSS_PASS_ISSUED] = 300;
+        words[word::PSS_PASS_START] = 1000;
+        words[word::PSS_PASS_SCRUB_SPENT_PAUSED] = 7;
+        let scan = ScanStatus::read(&words, 1010).unwrap();
+        assert_eq!(scan.scan_rate, Some(200));
+        let progress = scan.progress.unwrap();
+        assert_eq!((progress.done, progress.total), (400, 1000));
+        assert_eq!((progress.rate, progress.time_left), (Some(100), Some(6)));
+
+        words[word::PSS_PASS_SCRUB_PAUSE] = 1009;
+        let paused = ScanStatus::read(&words, 1010).unwrap();
+        assert_eq!(paused.scan_rate, None);
+        assert_eq!(paused.progress.unwrap().rate, None);
+        words[word::PSS_STATE] = 2;
+        assert_eq!(ScanStatus::read(&words, 1010).unwrap().progress, None);
+    }
+
+    #[test]
     fn a_time_of_zero_is_none() {
-        let status = ScanStatus::read(&[0; 22]).unwrap();
+        let status = ScanStatus::read(&[0; 22], 0).unwrap();
         assert_eq!((status.end, status.paused), (None, None));
         assert_eq!(
             (status.function, status.state),

@@ -2,6 +2,7 @@ use zfs_core_sys::ioctl as word;
 
 /// A figure for each kind of I/O.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct IoCounts {
     /// Of no kind.
@@ -20,6 +21,8 @@ pub struct IoCounts {
 
 /// How far an initialisation or a trim has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ActivityState {
     /// There was none.
@@ -55,6 +58,7 @@ impl ActivityState {
 
 /// An initialisation or a trim of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Activity {
     /// How far it is.
@@ -72,6 +76,7 @@ pub struct Activity {
 /// The counters of a vdev. Those of I/O and of errors start at zero when the pool is imported, and
 /// `zpool clear` sets those of errors back.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[doc(alias = "vdev_stat_t")]
 #[non_exhaustive]
 pub struct VdevStats {

@@ -1,12 +1,16 @@
 use super::health::Health;
+use super::progress::{Checkpoint, RaidzExpansion, Removal};
 use super::scan::ScanStatus;
 use super::vdev::{Vdev, VdevClass, Vdevs};
 use crate::error::Errno;
 use crate::nv::{NvMap, Value};
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Whether a pool is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum PoolState {
     /// Open.
@@ -38,6 +42,8 @@ impl PoolState {
 
 /// Why a pool is suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum SuspendReason {
     /// The kernel gives no reason.
@@ -66,6 +72,7 @@ impl SuspendReason {
 
 /// A feature of a pool that is enabled in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PoolFeature {
     /// Its identity: `com.delphix:async_destroy`.
@@ -126,6 +133,19 @@ pub struct PoolStatus {
     pub error_count: Option<u64>,
     /// The scrub or resilver that is under way, or else the last one.
     pub scan: Option<ScanStatus>,
+    /// The checkpoint, or what is left of one that is being discarded.
+    pub checkpoint: Option<Checkpoint>,
+    /// The removal of a vdev that is under way, or else the last one.
+    pub removal: Option<Removal>,
+    /// The expansion of a raidz that is under way, or else the last one. Since 2.3.
+    pub expansion: Option<RaidzExpansion>,
+    /// The number of a known defect of older software that the pool shows.
+    pub errata: Option<u64>,
+    /// The features that the pool has in use and the module lacks, of a pool that cannot be opened
+    /// for that.
+    pub unsupported_features: Vec<String>,
+    /// When this was read, in seconds since 1970: rates are as of then.
+    pub read_at: u64,
     /// The features that are enabled. A feature that is not here is disabled.
     pub features: Vec<PoolFeature>,
     /// The tree of vdevs.
@@ -134,6 +154,18 @@ pub struct PoolStatus {
     pub spares: Vec<Vdev>,
     /// The read caches.
     pub caches: Vec<Vdev>,
+    pub(super) circumstances: Circumstances,
+}
+
+/// What only [`Pool::advice`](super::Pool::advice) looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Circumstances {
+    /// Whether new writes fail while it is suspended, rather than wait.
+    pub(super) continues: bool,
+    /// An `mmp_state_t`: whether another host may have the pool imported.
+    pub(super) multihost: Option<u64>,
+    /// Whether it could be opened if it were not written to.
+    pub(super) can_read: bool,
 }
 
 impl PoolStatus {
@@ -142,10 +174,20 @@ impl PoolStatus {
         altroot: PathBuf,
         fault: Option<Errno>,
     ) -> Result<Self, String> {
+        // Before 1970 nothing is under way.
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
         let number = |key: &str| config.u64(key).ok_or_else(|| format!("no {key}"));
         let text = |key: &str| Some(config.get(key)?.as_cstr()?.to_string_lossy().into_owned());
         let tree = config.list("vdev_tree").ok_or("no vdev_tree")?;
-        let root = Vdev::read(tree, VdevClass::Data)?;
+        let words = |key: &str| tree.u64s(key);
+        let scan = words("scan_stats")
+            .map(|words| ScanStatus::read(words, now))
+            .transpose()?;
+        let mut root = Vdev::read(tree, VdevClass::Data)?;
+        root.tell_repair(scan.as_ref(), false);
+        let load = config.list("load_info");
         let suspended = config
             .get("suspended")
             .map(|_| SuspendReason::from_raw(config.u64("suspended_reason").unwrap_or_default()));
@@ -166,11 +208,37 @@ impl PoolStatus {
             hostname: text("hostname"),
             altroot: Some(altroot).filter(|path| !path.as_os_str().is_empty()),
             error_count: config.u64("error_count"),
-            scan: tree.u64s("scan_stats").map(ScanStatus::read).transpose()?,
+            scan,
+            checkpoint: words("checkpoint_stats")
+                .map(Checkpoint::read)
+                .transpose()?
+                .flatten(),
+            removal: words("removal_stats")
+                .map(|words| Removal::read(words, now))
+                .transpose()?
+                .flatten(),
+            expansion: words("raidz_expand_stats")
+                .map(|words| RaidzExpansion::read(words, now))
+                .transpose()?
+                .flatten(),
+            errata: config.u64("errata").filter(|&number| number != 0),
+            unsupported_features: load
+                .and_then(|load| load.list("unsup_feat"))
+                .into_iter()
+                .flat_map(NvMap::iter)
+                .map(|(guid, _)| guid.to_string_lossy().into_owned())
+                .collect(),
+            read_at: now,
             features: features(config.list("feature_stats"))?,
             spares: Vdev::read_all(tree, "spares", VdevClass::Spare)?,
             caches: Vdev::read_all(tree, "l2cache", VdevClass::Cache)?,
             root,
+            circumstances: Circumstances {
+                // The pool's `failmode`.
+                continues: config.u64("suspended") == Some(1),
+                multihost: load.and_then(|load| load.u64("mmp_state")),
+                can_read: load.is_some_and(|load| load.get("can_rdonly").is_some()),
+            },
         })
     }
 

@@ -1,4 +1,6 @@
 use super::health::{Health, VdevAux, VdevState};
+use super::progress::{Rebuild, RebuildState};
+use super::scan::{ScanFunction, ScanState, ScanStatus};
 use super::stats::VdevStats;
 use crate::nv::{NvMap, Value};
 use std::ffi::OsStr;
@@ -107,6 +109,8 @@ impl VdevKind {
 
 /// What a vdev is used for. Those below a vdev of the top have its class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum VdevClass {
     /// Data and metadata.
@@ -156,8 +160,28 @@ pub struct Vdev {
     pub aux: VdevAux,
     /// Its counters, if the kernel has them.
     pub stats: Option<VdevStats>,
+    /// Its sequential resilver, of a vdev of the top: the one under way, or else the last one.
+    pub rebuild: Option<Rebuild>,
+    /// Whether it is a raidz that is being expanded by a device. Since 2.3.
+    pub expanding: bool,
+    /// What is being done to this device right now.
+    pub repair: Option<Repair>,
     /// The vdevs that it is made of.
     pub children: Vec<Vdev>,
+}
+
+/// What is being done to a device, as `zpool status` says behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Repair {
+    /// What it has missed is written to it: `(resilvering)`.
+    Resilvering,
+    /// A scrub has found damage on it and wrote it anew: `(repairing)`.
+    Repairing,
+    /// It waits until the resilver of others is done: `(awaiting resilver)`.
+    AwaitingResilver,
 }
 
 impl Vdev {
@@ -193,9 +217,44 @@ impl Vdev {
             state: VdevState::from_raw(word(VS_STATE).unwrap_or_default()),
             aux: VdevAux::from_raw(word(VS_AUX).unwrap_or_default()),
             stats: words.map(VdevStats::read).transpose()?,
+            rebuild: vdev
+                .u64s("org.openzfs:rebuild_stats")
+                .map(Rebuild::read)
+                .transpose()?
+                .flatten(),
+            expanding: vdev.u64("raidz_expanding").is_some_and(|flag| flag != 0),
+            repair: None,
             children: Self::read_all(vdev, "children", class)?,
             kind,
         })
+    }
+
+    /// Says of each device what is being done to it. What is under way is told by the root, and
+    /// by the vdev of the top.
+    pub(super) fn tell_repair(&mut self, scan: Option<&ScanStatus>, rebuilding: bool) {
+        let rebuilding = rebuilding
+            || self
+                .rebuild
+                .as_ref()
+                .is_some_and(|rebuild| rebuild.state == RebuildState::Active);
+        for child in &mut self.children {
+            child.tell_repair(scan, rebuilding);
+        }
+        let Some(stats) = &self.stats else {
+            return;
+        };
+        // The counters of a device that was faulted meanwhile stand still.
+        if !self.children.is_empty() || self.state != VdevState::Healthy {
+            return;
+        }
+        let scan = scan.filter(|scan| scan.state == ScanState::Scanning);
+        self.repair = match scan.map(|scan| scan.function) {
+            Some(ScanFunction::Resilver) if stats.scan_processed > 0 => Some(Repair::Resilvering),
+            Some(_) if stats.scan_processed > 0 => Some(Repair::Repairing),
+            Some(_) if stats.resilver_deferred => Some(Repair::AwaitingResilver),
+            _ if rebuilding && stats.rebuild_processed > 0 => Some(Repair::Resilvering),
+            _ => None,
+        };
     }
 
     /// Reads the list of vdevs under `key`, which is not there when it would be empty.
