@@ -105,6 +105,13 @@ pub enum ErrorKind {
     LargeBlockMismatch,
     /// What a stream is read from, or written to, failed.
     Transport,
+    /// A device has the only good copy of some data.
+    LastCopy,
+    /// The sectors of a device are larger than the vdev is made for, or differ from those of the
+    /// pool.
+    SectorSizeMismatch,
+    /// A vdev can lose more devices than those of the pool, or fewer.
+    RedundancyMismatch,
     /// None of the above: see the error number.
     Other,
 }
@@ -172,6 +179,17 @@ impl ErrorKind {
             (Op::CreatePool | Op::AddVdevs, Errno::EBUSY) => Self::DeviceInUse,
             (Op::ImportPool, Errno::EREMOTEIO | Errno::EBADF) => Self::OtherHost,
 
+            // Of these, only a device that has the only good copy is refused so.
+            (Op::OfflineVdev | Op::DetachVdev, Errno::EBUSY) => Self::LastCopy,
+            // The log has records of a dataset that was not mounted since they were written.
+            (Op::OfflineVdev | Op::RemoveVdev, Errno::EEXIST | Errno::EACCES) => Self::Busy,
+            (Op::AttachVdev | Op::ReplaceVdev, Errno::EBUSY) => Self::DeviceInUse,
+            (Op::AttachVdev | Op::ReplaceVdev | Op::AddVdevs, Errno::EDOM)
+            | (_, Errno::ZFS_ERR_ASHIFT_MISMATCH) => Self::SectorSizeMismatch,
+            (Op::RemoveVdev, Errno::EINVAL) => Self::Unsupported,
+            (Op::RemoveVdev, Errno::ENOTACTIVE) => Self::NotInProgress,
+            (Op::ClearErrors, Errno::EINVAL | Errno::EREMOTEIO) => Self::OtherHost,
+
             (_, Errno::ENOENT | Errno::ESRCH | Errno::ENXIO | Errno::ENODEV) => Self::NotFound,
             (_, Errno::EEXIST) => Self::AlreadyExists,
             (_, Errno::EBUSY | Errno::ETXTBSY) => Self::Busy,
@@ -226,7 +244,7 @@ impl ErrorKind {
             Self::InvalidName => "invalid name",
             Self::NameTooLong => "name too long",
             Self::InvalidArgument => "invalid argument",
-            Self::WrongKind => "wrong kind of dataset",
+            Self::WrongKind => "wrong kind of object",
             Self::Busy => "busy",
             Self::Held => "held by a user hold",
             Self::HasClones => "has clones",
@@ -267,6 +285,9 @@ impl ErrorKind {
             Self::IvsetMismatch => "the base of the raw stream is not the same here",
             Self::LargeBlockMismatch => "has large blocks and the stream does not",
             Self::Transport => "reading or writing the stream failed",
+            Self::LastCopy => "the only good copy of some data",
+            Self::SectorSizeMismatch => "the sector sizes do not match",
+            Self::RedundancyMismatch => "the redundancy does not match",
             Self::Other => "failed",
         }
     }

@@ -113,6 +113,11 @@ impl<'d> Request<'d> {
         write_str(&mut self.cmd.zc_value, value)
     }
 
+    /// `zc_string`: false when it does not fit, which a name always does.
+    pub(crate) fn set_string(&mut self, text: &CStr) -> bool {
+        write_str(&mut self.cmd.zc_string, text)
+    }
+
     pub(crate) fn cmd(&mut self) -> &mut zfs_cmd {
         &mut self.cmd
     }

@@ -40,6 +40,7 @@
 mod advice;
 mod checkpoint;
 mod create;
+mod device;
 mod errors;
 mod export;
 mod health;
@@ -61,6 +62,9 @@ mod vdev;
 
 pub use advice::{Advice, StatusCode};
 pub use create::{CacheFile, CreatePool, PoolFeatures};
+pub use device::{
+    AddOptions, AttachOptions, OfflineMode, OnlineMode, Resilver, SplitOptions, VdevId,
+};
 pub use errors::{DamagedBlock, DamagedObject};
 pub use export::ExportOptions;
 pub use health::{Health, VdevAux, VdevState};

@@ -67,6 +67,11 @@ impl Leaf {
         Path::new(std::ffi::OsStr::from_bytes(self.path.to_bytes()))
     }
 
+    /// Its size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     pub(crate) fn is_disk(&self) -> bool {
         self.kind == c"disk"
     }
