@@ -152,25 +152,27 @@ impl Zfs {
     fn requests(&self) -> Result<Requests> {
         let mut found = Requests::empty();
         for (request, number) in PROBES {
-            match self.request(number, c"").run() {
-                Err(Errno::ZFS_ERR_IOC_CMD_UNAVAIL) => {}
-                // The empty name.
-                Err(Errno::EINVAL) => found |= request,
-                Err(errno) => {
-                    let name = ioctl::request_name(number).unwrap_or("a request");
-                    return Err(Error::new(Operation::ReadCapabilities, name, errno));
-                }
-                Ok(()) => {
-                    let name = ioctl::request_name(number).unwrap_or("a request");
-                    return Err(Error::protocol(
-                        Operation::ReadCapabilities,
-                        name,
-                        "an empty name was accepted",
-                    ));
-                }
+            if self.answers(number)? {
+                found |= request;
             }
         }
         Ok(found)
+    }
+
+    /// Whether the module answers a request.
+    pub(crate) fn answers(&self, number: c_ulong) -> Result<bool> {
+        let name = || ioctl::request_name(number).unwrap_or("a request");
+        match self.request(number, c"").run() {
+            Err(Errno::ZFS_ERR_IOC_CMD_UNAVAIL) => Ok(false),
+            // The empty name.
+            Err(Errno::EINVAL) => Ok(true),
+            Err(errno) => Err(Error::new(Operation::ReadCapabilities, name(), errno)),
+            Ok(()) => Err(Error::protocol(
+                Operation::ReadCapabilities,
+                name(),
+                "an empty name was accepted",
+            )),
+        }
     }
 }
 

@@ -106,6 +106,7 @@ pub use list::{DatasetEntry, DatasetKind, SnapshotEntry, SnapshotFilter};
 pub use name::{BookmarkName, DatasetName, PoolName, SnapshotName};
 pub use permissions::{Delegation, Grant, Grantee, Permission, Reach};
 pub use pool::{Health, Pool, PoolEntry, PoolProperties, PoolStatus, SyncMode, Vdev};
+pub use redact::Redaction;
 pub use snapshot::Snapshot;
 pub use space::{SpaceRange, Written};
 pub use userspace::{Measure, Owner, OwnerKind, OwnerSpace, Sid};

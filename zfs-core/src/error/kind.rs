@@ -112,6 +112,16 @@ pub enum ErrorKind {
     SectorSizeMismatch,
     /// A vdev can lose more devices than those of the pool, or fewer.
     RedundancyMismatch,
+    /// A channel program is no valid Lua.
+    InvalidProgram,
+    /// A channel program ended with an error.
+    ProgramFailed,
+    /// A channel program executed more instructions than it may.
+    InstructionLimit,
+    /// A channel program used more memory than it may.
+    MemoryLimit,
+    /// Not all devices of the pool are healthy.
+    Unhealthy,
     /// None of the above: see the error number.
     Other,
 }
@@ -189,6 +199,16 @@ impl ErrorKind {
             (Op::RemoveVdev, Errno::EINVAL) => Self::Unsupported,
             (Op::RemoveVdev, Errno::ENOTACTIVE) => Self::NotInProgress,
             (Op::ClearErrors, Errno::EINVAL | Errno::EREMOTEIO) => Self::OtherHost,
+            (Op::RunProgram, Errno::ECHRNG) => Self::ProgramFailed,
+            (Op::RunProgram, Errno::ETIME) => Self::InstructionLimit,
+            (Op::RunProgram, Errno::ENOSPC) => Self::MemoryLimit,
+            (Op::SetPoolProperties | Op::SetVdevProperties, Errno::EINVAL) => Self::InvalidProperty,
+            (Op::ReguidPool, Errno::ENXIO) => Self::Unhealthy,
+            (Op::BootEnvironment, Errno::ENXIO) => Self::Io,
+            (Op::Redact, Errno::EALREADY) => Self::WrongKind,
+            (Op::Redact, Errno::EACCES) => Self::KeyNotLoaded,
+            // A bookmark for other snapshots.
+            (Op::Redact, Errno::ESRCH) => Self::AlreadyExists,
 
             (_, Errno::ENOENT | Errno::ESRCH | Errno::ENXIO | Errno::ENODEV) => Self::NotFound,
             (_, Errno::EEXIST) => Self::AlreadyExists,
@@ -288,6 +308,11 @@ impl ErrorKind {
             Self::LastCopy => "the only good copy of some data",
             Self::SectorSizeMismatch => "the sector sizes do not match",
             Self::RedundancyMismatch => "the redundancy does not match",
+            Self::InvalidProgram => "invalid program",
+            Self::ProgramFailed => "the program failed",
+            Self::InstructionLimit => "the program ran for too long",
+            Self::MemoryLimit => "the program used too much memory",
+            Self::Unhealthy => "not all devices are healthy",
             Self::Other => "failed",
         }
     }

@@ -92,8 +92,8 @@ impl Error {
         self.0.suppressed
     }
 
-    /// More about the cause, where there is more: the rule that a name breaks, or the snapshot
-    /// that stands in the way of a promotion.
+    /// More about the cause, where there is more: the rule that a name breaks, the snapshot that
+    /// stands in the way of a promotion, or what Lua says of a program, over several lines.
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         self.0.detail.as_deref()
@@ -230,8 +230,9 @@ impl fmt::Display for Error {
                 _ => write!(f, " ({errno})")?,
             }
         }
-        if let Some(detail) = detail {
-            write!(f, ": {detail}")?;
+        // The rest of a long text is in the detail.
+        if let Some(line) = detail.as_deref().and_then(|detail| detail.lines().next()) {
+            write!(f, ": {line}")?;
         }
         for failure in failures.iter().take(SHOWN) {
             write!(f, "; {failure}")?;

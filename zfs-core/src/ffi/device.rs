@@ -161,8 +161,8 @@ impl<'d> Request<'d> {
 
     /// Asks for an answer of up to `len` bytes that is not a list.
     pub(crate) fn answered_raw(mut self, len: usize) -> Self {
-        self.answer.clear();
-        self.answer.resize(len, 0);
+        // So that what is not answered of a large room takes no memory.
+        self.answer = vec![0; len];
         self
     }
 

@@ -9,6 +9,11 @@ use super::Value;
 /// Pairs of this name are shown as `<hidden>`: ZFS passes wrapping keys in them.
 const HIDDEN: &[u8] = b"hidden_args";
 
+/// Whether the value of the pair of this name is not for anybody's eyes.
+pub(super) fn is_hidden(name: &CStr) -> bool {
+    name.to_bytes() == HIDDEN
+}
+
 /// Which pairs of a list replace each other when one more is inserted.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -280,7 +285,7 @@ impl fmt::Debug for NvMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut map = f.debug_map();
         for (name, value) in self {
-            if name.to_bytes() == HIDDEN {
+            if is_hidden(name) {
                 map.entry(&name, &format_args!("<hidden>"));
             } else {
                 map.entry(&name, value);

@@ -29,19 +29,27 @@
 //! ```
 #![forbid(unsafe_code)]
 
-use std::ffi::CStr;
-
+#[cfg(feature = "serde")]
+mod de;
 mod decode;
 mod encode;
 mod error;
 mod map;
+#[cfg(feature = "serde")]
+mod ser;
 mod value;
 mod xdr;
 
+#[cfg(feature = "serde")]
+pub use de::{from_map, from_value};
 pub use encode::{encode_native, encode_native_into, encoded_len};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub use map::{Iter, NvMap, Uniqueness};
+#[cfg(feature = "serde")]
+pub use ser::{ConvertError, to_map};
 pub use value::{DataType, Value};
+
+use std::ffi::CStr;
 
 /// How many lists may be nested below the outermost one, when decoding, encoding and converting
 /// to or from an [`NvList`](crate::NvList).

@@ -38,7 +38,9 @@
 //! (Much is left out here.)
 
 mod advice;
+mod bootenv;
 mod checkpoint;
+mod compatibility;
 mod create;
 mod device;
 mod errors;
@@ -49,36 +51,45 @@ mod initialize;
 mod json;
 mod label;
 mod layout;
+mod prefetch;
 mod progress;
 mod properties;
+mod reopen;
 mod report;
 mod scan;
 mod scrub;
+mod set_properties;
 mod stats;
 mod status;
 mod targets;
 mod trim;
+mod upgrade;
 mod vdev;
 
 pub use advice::{Advice, StatusCode};
+pub use bootenv::BootEnvironment;
 pub use create::{CacheFile, CreatePool, PoolFeatures};
 pub use device::{
     AddOptions, AttachOptions, OfflineMode, OnlineMode, Resilver, SplitOptions, VdevId,
+    VdevProperties, VdevPropertySet,
 };
 pub use errors::{DamagedBlock, DamagedObject};
 pub use export::ExportOptions;
 pub use health::{Health, VdevAux, VdevState};
 pub use label::{Label, LabelState};
 pub use layout::{Device, Layout, VdevSpec};
+pub use prefetch::{DdtPrune, PoolTable};
 pub use progress::{
     Checkpoint, CheckpointState, Progress, RaidzExpansion, Rebuild, RebuildState, Removal,
 };
 pub use properties::{
     FailMode, PoolProperties, PoolProperty, PoolPropertySource, PoolPropertyValue,
 };
+pub use reopen::ReopenScrub;
 pub use report::PoolReport;
 pub use scan::{ErrorScrub, ScanFunction, ScanState, ScanStatus};
 pub use scrub::Scrub;
+pub use set_properties::{DedupTableQuota, PoolPropertySet};
 pub use stats::{Activity, ActivityState, IoCounts, VdevStats};
 pub use status::{PoolFeature, PoolState, PoolStatus, SuspendReason};
 pub use targets::Targets;
@@ -299,6 +310,7 @@ impl Pool {
     ///
     /// None. `zpoolprops(7)`, requests `ZFS_IOC_POOL_STATS` and `ZFS_IOC_POOL_GET_PROPS`.
     #[doc(alias = "ZFS_IOC_POOL_GET_PROPS")]
+    #[doc(alias = "lzc_get_props")]
     #[doc(alias = "zpool_get_prop")]
     pub fn properties(&self) -> Result<PoolProperties> {
         const OPERATION: Operation = Operation::GetPoolProperties;

@@ -291,7 +291,7 @@ impl PoolProperties {
     }
 }
 
-fn read_one(value: &Value) -> Option<PoolProperty> {
+pub(super) fn read_one(value: &Value) -> Option<PoolProperty> {
     let property = value.as_list()?;
     let value = match property.get("value")? {
         Value::Uint64(number) => PoolPropertyValue::Number(*number),

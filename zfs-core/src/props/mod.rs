@@ -52,6 +52,7 @@ pub use index::{
     Direct, DnodeSize, EncryptionAlgorithm, KeyFormat, KeyStatus, LogBias, Normalization, Prefetch,
     RedundantMetadata, SnapDev, SnapDir, Sync, Toggle, VolMode, Xattr,
 };
+pub(crate) use set::check_user;
 pub use set::{PropertySet, UserProps};
 pub use setting::{
     Atime, DefaultGroupObjQuota, DefaultGroupQuota, DefaultProjectObjQuota, DefaultProjectQuota,

@@ -12,7 +12,7 @@ fn refuse<T>(name: &str, kind: ErrorKind, detail: impl Into<String>) -> Result<T
 }
 
 /// A user property, checked by ZFS's rules.
-fn check_user(name: &str, value: &str) -> Result<(CString, CString)> {
+pub(crate) fn check_user(name: &str, value: &str) -> Result<(CString, CString)> {
     if !is_user_property(name) {
         return refuse(
             name,

@@ -3,6 +3,7 @@
 mod add;
 mod attach;
 mod copies;
+mod properties;
 mod remove;
 mod split;
 mod state;
@@ -10,6 +11,7 @@ mod survey;
 
 pub use add::AddOptions;
 pub use attach::{AttachOptions, Resilver};
+pub use properties::{VdevProperties, VdevPropertySet};
 pub use split::SplitOptions;
 pub use state::{OfflineMode, OnlineMode};
 
