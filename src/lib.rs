@@ -8,6 +8,7 @@
 //! - [`GuardRail`]: a snapshot of many tenants in one transaction, tagged with the change that is
 //!   about to happen, and the way back;
 //! - [`Headroom`]: how far a tenant is from the point where its writes fail;
+//! - [`MountPolicy`]: what automation must not mount;
 //! - [`replicate`]: copies on another machine, of which readers see nothing but what was verified.
 //!
 //! ```no_run
@@ -32,11 +33,13 @@
 
 mod guard_rail;
 mod headroom;
+mod mount_policy;
 pub mod replicate;
 mod tenant;
 
 pub use guard_rail::{Change, GuardRail, NewerSnapshots, Rollback};
 pub use headroom::{Headroom, Limit, QuotaState};
+pub use mount_policy::MountPolicy;
 pub use tenant::{Tenant, TenantSpec};
 /// OpenZFS itself, safe and typed.
 pub use zfs_core;

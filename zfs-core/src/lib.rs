@@ -38,8 +38,7 @@
 //!
 //! All calls block until the kernel answers, most of those that change something until a
 //! transaction group is on disk, which takes milliseconds to seconds. Only sending and receiving
-//! start threads, and say so. Nothing is mounted or unmounted: that is the caller's work, as
-//! `zfs-mount(8)` describes it.
+//! start threads, and say so. Nothing is mounted or unmounted but by the calls of [`mount`].
 //!
 //! # Streams
 //!
@@ -78,7 +77,7 @@ pub mod key;
 pub mod kstat;
 mod list;
 pub mod listing;
-mod mount;
+pub mod mount;
 pub mod name;
 pub mod nv;
 mod permissions;

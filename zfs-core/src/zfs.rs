@@ -2,6 +2,7 @@ use crate::error::{Error, Operation, Result};
 use crate::ffi::device::{Device, Request};
 use crate::ffi::lzc::Lzc;
 use crate::history::Recorder;
+use crate::mount::Guards;
 use std::ffi::{CStr, c_ulong};
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub struct Zfs {
     lzc: Lzc,
     device: Arc<Device>,
     pub(crate) recorder: Recorder,
+    pub(crate) guards: Guards,
 }
 
 impl Zfs {
@@ -44,6 +46,7 @@ impl Zfs {
             lzc,
             device: Arc::new(device),
             recorder: Recorder::new(),
+            guards: Guards::default(),
         })
     }
 

@@ -39,6 +39,8 @@ pub enum ErrorKind {
     CrossPool,
     /// The caller lacks the privilege, or the delegated permission.
     PermissionDenied,
+    /// A guard of the caller's own forbids it.
+    Forbidden,
     /// A quota, a snapshot limit or a filesystem limit is reached.
     QuotaExceeded,
     /// The pool is full, or a quota or reservation does not fit what is used.
@@ -273,6 +275,7 @@ impl ErrorKind {
             Self::NewerSnapshotsExist => "newer snapshots or bookmarks exist",
             Self::CrossPool => "not in one pool or of one filesystem",
             Self::PermissionDenied => "permission denied",
+            Self::Forbidden => "forbidden by a guard",
             Self::QuotaExceeded => "quota or limit reached",
             Self::NoSpace => "out of space",
             Self::KeyNotLoaded => "encryption key not loaded",
