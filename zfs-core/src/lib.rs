@@ -65,7 +65,7 @@ mod bookmark;
 mod capabilities;
 mod create;
 mod dataset;
-mod diff;
+pub mod diff;
 #[cfg(feature = "digest")]
 pub mod digest;
 pub mod error;
@@ -80,6 +80,7 @@ pub mod listing;
 pub mod mount;
 pub mod name;
 pub mod nv;
+mod outflow;
 mod permissions;
 pub mod pool;
 pub mod program;

@@ -83,6 +83,7 @@ errnos! {
     EPIPE = libc::EPIPE, "the reader is gone";
     EDOM = libc::EDOM, "out of the allowed range";
     ERANGE = libc::ERANGE, "out of range";
+    ESTALE = libc::ESTALE, "stale";
     ENAMETOOLONG = libc::ENAMETOOLONG, "name too long";
     ENOTEMPTY = libc::ENOTEMPTY, "not empty";
     ECHRNG = libc::ECHRNG, "channel program failed";

@@ -163,8 +163,8 @@ impl ErrorKind {
             (Op::SetProperties | Op::InheritProperty, Errno::EINVAL) => Self::InvalidProperty,
             (_, Errno::ZFS_ERR_BADPROP) => Self::InvalidProperty,
 
-            (Op::Send | Op::EstimateSend, Errno::EACCES) => Self::KeyNotLoaded,
-            (Op::Send | Op::EstimateSend, Errno::EXDEV) => Self::NotAncestor,
+            (Op::Send | Op::EstimateSend | Op::Diff, Errno::EACCES) => Self::KeyNotLoaded,
+            (Op::Send | Op::EstimateSend | Op::Diff, Errno::EXDEV) => Self::NotAncestor,
             (Op::Send, Errno::EPIPE) => Self::Transport,
 
             (Op::Receive, Errno::ENODEV) => Self::NoBase,

@@ -1,10 +1,11 @@
 //! Moving a stream into a descriptor.
 
 use super::Sent;
-use super::stream::{Next, SendStream};
+use super::stream::SendStream;
 use crate::error::{Error, Operation, Result};
 use crate::ffi::pipe::{self, Interest};
 use crate::ffi::signal::PipeIgnored;
+use crate::outflow::Next;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;

@@ -12,7 +12,7 @@ use crate::zfs::Zfs;
 use std::ffi::{CStr, CString};
 use zfs_core_sys::ioctl::ZFS_IOC_SEND_SPACE;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Plan {
     /// What is sent.
     pub(super) name: CString,
@@ -26,7 +26,7 @@ pub(super) struct Plan {
     pub(super) estimated: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Resume {
     object: u64,
     offset: u64,
