@@ -144,6 +144,9 @@ fn refuse_everything(of: &TestPool, child: &Dataset) {
     refused("unload key", child.unload_key());
     refused("change key", child.change_key(&key));
     refused("sync", pool(of).sync(SyncMode::Pending));
+    for (what, result) in crate::activity::refused::everything(&pool(of)) {
+        refused(what, result);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -303,6 +303,41 @@ pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
         })
         .take(len)
         .collect()
+}
+
+/// A parameter of the module that has another value while this lives. It is that of all pools, so
+/// that one test at a time changes any, and for a moment only.
+pub(crate) struct Parameter {
+    path: PathBuf,
+    was: String,
+    _alone: MutexGuard<'static, ()>,
+}
+
+static PARAMETERS: Mutex<()> = Mutex::new(());
+
+impl Parameter {
+    pub(crate) fn set(name: &str, value: &str) -> Self {
+        let alone = PARAMETERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = Path::new("/sys/module/zfs/parameters").join(name);
+        let was = std::fs::read_to_string(&path).expect("a parameter");
+        std::fs::write(&path, value).expect("a parameter that can be set");
+        Self {
+            path,
+            was,
+            _alone: alone,
+        }
+    }
+
+    /// Scrubs and resilvers stay where they are.
+    pub(crate) fn scans_stand_still() -> Self {
+        Self::set("zfs_scan_suspend_progress", "1")
+    }
+}
+
+impl Drop for Parameter {
+    fn drop(&mut self) {
+        let _ = std::fs::write(&self.path, self.was.trim_end());
+    }
 }
 
 /// A user without privileges, whom the guest knows as `tenant`.
