@@ -6,8 +6,10 @@ mod scrub;
 mod targets;
 mod wait;
 
-use crate::support::{TestPool, run, zfs};
+use crate::support::{DISK_SIZE, TestPool, run, zfs};
 use helix_zfs::zfs_core::Pool;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -20,6 +22,13 @@ fn module() -> (u32, u32) {
     let text = std::fs::read_to_string("/sys/module/zfs/version").unwrap();
     let mut numbers = text.split('.').map(|number| number.parse().unwrap());
     (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+/// A disk that is in no pool.
+fn new_disk(of: &TestPool) -> PathBuf {
+    let path = of.dir().join("new");
+    File::create(&path).unwrap().set_len(DISK_SIZE).unwrap();
+    path
 }
 
 /// Does `release` when `wait`, on a thread of its own, waits in the kernel.

@@ -186,7 +186,8 @@ impl Pool {
 
     /// Goes on with the scrub that is paused, of whatever kind.
     ///
-    /// The kernel has one request to start and to resume. When somebody stops the paused scrub
+    /// 2.1 answers this with an error, so that no line of it gets into the history. The kernel has
+    /// one request to start and to resume. When somebody stops the paused scrub
     /// between the look at it and the request, this starts a new one.
     ///
     /// # Errors
@@ -215,6 +216,9 @@ impl Pool {
     }
 
     /// Stops the scrub, running or paused, of whatever kind.
+    ///
+    /// One of [known errors](Scrub::KnownErrors) that is stopped has forgotten them: the next needs
+    /// a scrub of everything before it.
     ///
     /// # Errors
     ///

@@ -18,7 +18,10 @@ impl TrimOptions {
         Self::default()
     }
 
-    /// Trims at most this many bytes of each device in a second.
+    /// Trims this many bytes of each device in a second.
+    ///
+    /// The kernel counts anew for each metaslab, and waits between extents of up to 128 MiB: free
+    /// space that is in one piece is trimmed at any rate.
     #[must_use]
     pub fn rate(mut self, bytes: NonZeroU64) -> Self {
         self.rate = Some(bytes);
