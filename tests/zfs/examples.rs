@@ -1,8 +1,11 @@
 //! Every example, run as a user would run it.
 
-use crate::support::{Mounted, Scratch, TestPool, noise, run, zfs, zfs_get};
+use crate::support::{Mounted, Parameter, Scratch, TestPool, noise, run, zfs, zfs_get};
 use helix_zfs::zfs_core::SyncMode;
+use helix_zfs::zfs_core::pool::Scrub;
 use std::fmt::Write;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -69,6 +72,7 @@ fn all_of_them_tell_what_is_missing() {
         ("quota_watch", &[missing]),
         ("list", &[missing]),
         ("pool_status", &["hz-no-such-pool"]),
+        ("scrub_watch", &["hz-no-such-pool"]),
         ("send_to_file", &[&snapshot, "/nonexistent/file"]),
     ] {
         let message = fails(name, arguments);
@@ -82,6 +86,7 @@ fn all_of_them_tell_what_is_missing() {
         "keys",
         "quota_watch",
         "list",
+        "scrub_watch",
         "send_to_file",
         "replicate",
     ] {
@@ -320,6 +325,51 @@ fn a_pools_devices() {
         ended
             .stdout
             .contains(&format!("{}: DEGRADED\n", pool.name())),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn a_scrub_is_watched() {
+    let pool = TestPool::with_layout("ex-scrub", 2, &["mirror"]);
+    let name = pool.name();
+    let handle = zfs().pool(name).unwrap();
+    let still = Parameter::scans_stand_still();
+    handle.scrub(Scrub::Everything).unwrap();
+    handle.pause_scrub().unwrap();
+    drop(still);
+    let told = works("scrub_watch", &[name]);
+    assert!(
+        told.starts_with(&format!("{name}: scrub resumed\n")),
+        "{told}"
+    );
+    assert!(told.ends_with("0 KiB repaired, 0 errors left\n"), "{told}");
+
+    // A block whose copies are both gone.
+    let data = noise(128 << 10, 7);
+    let mounted = Mounted::new(&pool.root());
+    mounted.write("data", &data);
+    handle.sync(SyncMode::Pending).unwrap();
+    for n in 0..2 {
+        let disk = std::fs::read(pool.file(n)).unwrap();
+        let mut sectors = disk.chunks_exact(512);
+        let at = sectors.position(|sector| sector == &data[..512]).unwrap();
+        let file = File::options().write(true).open(pool.file(n)).unwrap();
+        file.write_all_at(&[0; 512], at as u64 * 512).unwrap();
+        file.sync_all().unwrap();
+    }
+    let ended = example("scrub_watch", &[name]);
+    assert_eq!(ended.status, 2, "{}{}", ended.stdout, ended.stderr);
+    assert!(
+        ended
+            .stdout
+            .starts_with(&format!("{name}: scrub started\n")),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.ends_with(", 1 errors left\n"),
         "{}",
         ended.stdout
     );

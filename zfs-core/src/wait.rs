@@ -2,7 +2,7 @@
 
 use crate::dataset::Dataset;
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
-use crate::pool::{ActivityState, Pool, ScanFunction, ScanState, Vdev};
+use crate::pool::{ActivityState, Pool, ScanFunction, ScanState, Vdev, VdevId};
 use std::fmt;
 use zfs_core_sys as sys;
 use zfs_core_sys::newer::since_2_3::ZPOOL_WAIT_RAIDZ_EXPAND;
@@ -133,20 +133,25 @@ impl Pool {
 
     /// Waits until a device is not initialised or trimmed any more.
     ///
-    /// The device is named by [`Vdev::guid`]. Otherwise as [`wait_for`](Self::wait_for).
+    /// Otherwise as [`wait_for`](Self::wait_for).
     ///
     /// # Errors
     ///
     /// | kind | when |
     /// |---|---|
-    /// | `NotFound` | the pool has no device of that identity (`EINVAL`), or there is no such pool (any more) |
+    /// | `NotFound` | the pool has no such device, or there is no such pool (any more) |
     /// | `ReadOnlyPool`, `PoolSuspended` | as they say, when the wait begins |
     ///
     /// # Privileges
     ///
     /// None. `lzc_wait_tag`.
     #[doc(alias = "lzc_wait_tag")]
-    pub fn wait_for_device(&self, activity: DeviceActivity, device: u64) -> Result<Waited> {
+    pub fn wait_for_device(
+        &self,
+        activity: DeviceActivity,
+        device: impl Into<VdevId>,
+    ) -> Result<Waited> {
+        let device = self.vdev_guid(Operation::Wait, &device.into())?;
         self.wait(activity.into(), Some(device))
             .map_err(|error| match error.errno() {
                 Some(Errno::EINVAL) => error

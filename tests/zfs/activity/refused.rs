@@ -12,7 +12,8 @@ const SPAN: Scrub = Scrub::Written {
 
 /// Every call of this part, and what came of it.
 pub(crate) fn everything(pool: &Pool) -> Vec<(&'static str, Result<()>)> {
-    let one = Targets::Guids(&[1]);
+    let one = [1.into()];
+    let one = Targets::These(&one);
     vec![
         ("take checkpoint", pool.take_checkpoint()),
         ("discard checkpoint", pool.discard_checkpoint()),

@@ -2,7 +2,7 @@
 
 use super::{assert_history, module, pool, while_waiting};
 use crate::support::{DISK_SIZE, Parameter, TENANT, TestPool, as_user, run};
-use helix_zfs::zfs_core::pool::{Activity, ActivityState, Targets, TrimOptions, VdevStats};
+use helix_zfs::zfs_core::pool::{Activity, ActivityState, Targets, TrimOptions, VdevId, VdevStats};
 use helix_zfs::zfs_core::{
     DeviceActivity, ErrorKind, Outcome, Pool, PoolActivity, PoolStatus, Result, Waited,
 };
@@ -58,11 +58,15 @@ fn a_trim_from_its_start_to_its_end() {
     let slow = TrimOptions::new().rate(NonZeroU64::new(1 << 10).unwrap());
 
     assert_eq!(
-        kind(pool.trim(Targets::Guids(&[]), &slow)),
+        kind(pool.trim(Targets::These(&[]), &slow)),
         ErrorKind::InvalidArgument
     );
-    let twice = Targets::Guids(&[first, first]);
-    assert_eq!(kind(pool.trim(twice, &slow)), ErrorKind::InvalidArgument);
+    // By its identity and by its path.
+    let twice = [first.into(), of.file(0).into()];
+    assert_eq!(
+        kind(pool.trim(Targets::These(&twice), &slow)),
+        ErrorKind::InvalidArgument
+    );
     for result in [
         pool.suspend_trim(Targets::All),
         pool.cancel_trim(Targets::All),
@@ -76,8 +80,8 @@ fn a_trim_from_its_start_to_its_end() {
 
     // Some of them can be.
     let mirror = &status.root.children[0];
-    let some = [first, mirror.guid, 42];
-    let outcome = pool.trim(Targets::Guids(&some), &slow);
+    let some = [of.file(0).into(), VdevId::from(mirror), 42.into()];
+    let outcome = pool.trim(Targets::These(&some), &slow);
     assert_eq!(outcome.as_ref().unwrap().succeeded(), 1);
     assert_eq!(
         failed(outcome),
@@ -91,13 +95,16 @@ fn a_trim_from_its_start_to_its_end() {
         (ActivityState::Active, ActivityState::None)
     );
     assert_eq!(
-        failed(pool.trim(Targets::Guids(&[first]), &slow)),
+        failed(pool.trim(Targets::These(&[first.into()]), &slow)),
         [(path(0), ErrorKind::InProgress)]
     );
-    let secure = pool.trim(Targets::Guids(&[second]), &TrimOptions::new().secure());
+    let secure = pool.trim(
+        Targets::These(&[second.into()]),
+        &TrimOptions::new().secure(),
+    );
     assert_eq!(failed(secure), [(path(1), ErrorKind::Unsupported)]);
     assert_eq!(
-        failed(pool.suspend_trim(Targets::Guids(&[second]))),
+        failed(pool.suspend_trim(Targets::These(&[second.into()]))),
         [(path(1), ErrorKind::NotInProgress)]
     );
 
@@ -111,17 +118,23 @@ fn a_trim_from_its_start_to_its_end() {
         (wait(first), wait(second)),
         (Waited::Paused, Waited::NotRunning)
     );
-    let stranger = pool.wait_for_device(DeviceActivity::Trim, 42).unwrap_err();
-    assert_eq!(stranger.kind(), ErrorKind::NotFound);
+    for stranger in [VdevId::from(42), "/nowhere".into()] {
+        let result = pool.wait_for_device(DeviceActivity::Trim, &stranger);
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    assert_eq!(
+        kind(pool.trim(Targets::These(&["/nowhere".into()]), &slow)),
+        ErrorKind::NotFound
+    );
 
     done(pool.trim(
-        Targets::Guids(&[first]),
+        Targets::These(&[first.into()]),
         &TrimOptions::new().rate(NonZeroU64::MIN),
     ));
     assert_eq!(state(first), ActivityState::Active);
     let waited = while_waiting(
         || pool.wait_for_device(DeviceActivity::Trim, first),
-        || done(pool.cancel_trim(Targets::Guids(&[first]))),
+        || done(pool.cancel_trim(Targets::These(&[first.into()]))),
     );
     assert_eq!(waited.unwrap(), Waited::Over);
     assert_eq!(state(first), ActivityState::Canceled);
@@ -155,8 +168,8 @@ fn an_initialisation_from_its_start_to_its_end() {
     let status = pool.status().unwrap();
     let (first, second) = (guid(&status, &of, 0), guid(&status, &of, 1));
     let now = |device| activity(&pool, device, |stats| stats.initialize);
-    let one = [first];
-    let first_alone = Targets::Guids(&one);
+    let one = [first.into()];
+    let first_alone = Targets::These(&one);
 
     for result in [
         pool.suspend_initialize(Targets::All),
@@ -168,8 +181,8 @@ fn an_initialisation_from_its_start_to_its_end() {
     assert_eq!(kind(denied), ErrorKind::PermissionDenied);
 
     done(pool.initialize(first_alone));
-    let again = [first, 42, status.root.guid];
-    let outcome = pool.initialize(Targets::Guids(&again));
+    let again = [first, 42, status.root.guid].map(VdevId::from);
+    let outcome = pool.initialize(Targets::These(&again));
     assert_eq!(outcome.as_ref().unwrap().succeeded(), 0);
     assert_eq!(
         failed(outcome),
@@ -210,8 +223,8 @@ fn an_initialisation_from_its_start_to_its_end() {
         [(path(0), ErrorKind::NotInProgress)]
     );
 
-    let two = [second];
-    let second_alone = Targets::Guids(&two);
+    let two = [second.into()];
+    let second_alone = Targets::These(&two);
     done(pool.initialize(second_alone));
     wait(second);
     let complete = now(second);

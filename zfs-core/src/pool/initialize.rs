@@ -26,7 +26,7 @@ impl Pool {
     ///
     /// | kind | when |
     /// |---|---|
-    /// | `NotFound` | of a device: the pool has none of that identity |
+    /// | `NotFound` | of a device: the pool has none of that identity. A path that it does not have ends the call |
     /// | `WrongKind` | of a device: it is a group of devices, or a removed one |
     /// | `DeviceUnavailable` | of a device: it is offline, faulted or missing |
     /// | `InProgress` | of a device: it is being initialised, or removed |

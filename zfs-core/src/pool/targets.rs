@@ -1,4 +1,4 @@
-use super::{ActivityState, Pool, Vdev};
+use super::{ActivityState, Pool, Vdev, VdevId};
 use crate::batch::repeated;
 use crate::error::{
     Errno, Error, ErrorKind, Failure, FailureList, Operation, Outcome, Result, describe_batch,
@@ -13,8 +13,8 @@ use std::ffi::{CStr, CString};
 pub enum Targets<'a> {
     /// Every device of the pool that it can be done to at the moment; spares and caches are not.
     All,
-    /// These, by [`Vdev::guid`].
-    Guids(&'a [u64]),
+    /// These.
+    These(&'a [VdevId]),
 }
 
 /// What is done to devices.
@@ -40,39 +40,36 @@ impl Pool {
         let operation = command.operation;
         let name = self.name.as_str();
         let refused = |kind, detail: String| Err(Error::refused(operation, name, kind, detail));
-        let all: Vec<u64>;
-        let guids = match targets {
-            Targets::Guids([]) => {
+        let guids: Vec<u64> = match targets {
+            Targets::These([]) => {
                 return refused(ErrorKind::InvalidArgument, "nothing to do".into());
             }
-            Targets::Guids(guids) => guids,
+            Targets::These(vdevs) => vdevs
+                .iter()
+                .map(|vdev| self.vdev_guid(operation, vdev))
+                .collect::<Result<_>>()?,
             Targets::All => {
                 let status = self.status().map_err(|error| error.during(operation))?;
                 let device = |vdev: &&Vdev| vdev.kind.is_device() && applies(vdev);
-                all = status
-                    .root
-                    .walk()
-                    .filter(device)
-                    .map(|vdev| vdev.guid)
-                    .collect();
-                if all.is_empty() {
-                    return refused(command.otherwise, "of none of its devices".into());
-                }
-                &all
+                let devices = status.root.walk().filter(device);
+                devices.map(|vdev| vdev.guid).collect()
             }
         };
+        if guids.is_empty() {
+            return refused(command.otherwise, "of none of its devices".into());
+        }
         if let Some(guid) = repeated(guids.iter()) {
             return refused(ErrorKind::InvalidArgument, format!("{guid} is named twice"));
         }
-        let batch = call(&list(guids).map_err(|error| Error::protocol(operation, name, error))?);
+        let batch = call(&list(&guids).map_err(|error| Error::protocol(operation, name, error))?);
         let mut failures = read_failures(operation, command.failures, batch.failures.as_ref())
             .map_err(|what| Error::protocol(operation, name, what))?;
         match batch.status {
             Ok(()) => self.zfs.record(|| {
                 let mut line = format!("{} {name}", command.line);
-                if let Targets::Guids(guids) = targets {
-                    for guid in guids {
-                        line.push_str(&format!(" {guid}"));
+                if let Targets::These(vdevs) = targets {
+                    for vdev in vdevs {
+                        line.push_str(&format!(" {vdev}"));
                     }
                 }
                 line
@@ -82,12 +79,28 @@ impl Pool {
             Err(errno) => {
                 let object = match targets {
                     Targets::All => name.to_owned(),
-                    Targets::Guids(guids) => format!("{} of {name}", describe_batch(guids)),
+                    Targets::These(vdevs) => format!("{} of {name}", describe_batch(vdevs)),
                 };
                 return Err(Error::new(operation, object, errno));
             }
         }
         Ok(Outcome::new(operation, guids.len(), failures))
+    }
+
+    /// The identity of a vdev. Whether there is one of it, the kernel tells.
+    pub(crate) fn vdev_guid(&self, operation: Operation, vdev: &VdevId) -> Result<u64> {
+        if let VdevId::Guid(guid) = vdev {
+            return Ok(*guid);
+        }
+        match self.survey_any(operation)?.find(vdev) {
+            Some(vdev) => Ok(vdev.guid),
+            None => Err(Error::refused(
+                operation,
+                format!("{vdev} of {}", self.name),
+                ErrorKind::NotFound,
+                "the pool has no such vdev",
+            )),
+        }
     }
 
     /// Puts what people call the devices in place of their identities, where the pool knows them.

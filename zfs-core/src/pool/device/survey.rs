@@ -10,7 +10,7 @@ use crate::pool::{Pool, Stats};
 use std::path::Path;
 
 /// The state of a pool, with what the kernel's answer tells of missing data.
-pub(super) struct Survey {
+pub(in crate::pool) struct Survey {
     pub(super) status: PoolStatus,
     /// The answer itself.
     pub(super) config: NvMap,
@@ -100,7 +100,7 @@ impl Pool {
     }
 
     /// Looks at a pool, whatever its state.
-    pub(super) fn survey_any(&self, operation: Operation) -> Result<Survey> {
+    pub(in crate::pool) fn survey_any(&self, operation: Operation) -> Result<Survey> {
         let Stats {
             config,
             altroot,
@@ -158,7 +158,7 @@ fn collect_resilvered(vdev: &NvMap, guids: &mut Vec<u64>) {
 
 impl Survey {
     /// The vdev that `id` means. Of a hot spare in use it is the place in the tree.
-    pub(super) fn find(&self, id: &VdevId) -> Option<&Vdev> {
+    pub(in crate::pool) fn find(&self, id: &VdevId) -> Option<&Vdev> {
         let path = match id {
             VdevId::Guid(guid) => return self.vdevs().find(|vdev| vdev.guid == *guid),
             VdevId::Path(path) => path.as_path(),
