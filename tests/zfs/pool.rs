@@ -2,7 +2,9 @@
 
 mod properties;
 
-use crate::support::{DISK_SIZE, Mounted, TENANT, TestPool, as_user, noise, output, run, zfs};
+use crate::support::{
+    DISK_SIZE, Loop, Mounted, TENANT, TestPool, as_user, noise, output, run, zfs,
+};
 use helix_zfs::zfs_core::pool::{
     PoolState, ScanFunction, ScanState, VdevAux, VdevClass, VdevKind, VdevState,
 };
@@ -225,48 +227,35 @@ fn a_faulted_and_a_missing_device_tell_why() {
     assert_eq!(missing.to_string(), missing.guid.to_string());
 }
 
-/// A file as a block device, for commands that want one.
-struct Loop(String);
-
-impl Loop {
-    fn new(file: &Path) -> Self {
-        let file = path(file);
-        run("losetup", &["-f", file]);
-        let all = run("losetup", &["-a"]);
-        let line = all.lines().find(|line| line.contains(file)).unwrap();
-        Self(line.split_once(':').unwrap().0.to_owned())
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = output("losetup", &["-d", &self.0]);
-    }
-}
-
 #[test]
 fn a_spare_steps_in() {
     let of = TestPool::files("spare", 3);
     // With a file on a filesystem that lacks direct I/O, `zpool replace` of 2.1 does not see that
     // the spare is one of this pool.
     let device = Loop::new(&of.file(2));
-    of.create(&["mirror", &disk(&of, 0), &disk(&of, 1), "spare", &device.0]);
+    of.create(&[
+        "mirror",
+        &disk(&of, 0),
+        &disk(&of, 1),
+        "spare",
+        device.path(),
+    ]);
     run("zpool", &["offline", of.name(), &disk(&of, 0)]);
     run(
         "zpool",
-        &["replace", "-w", of.name(), &disk(&of, 0), &device.0],
+        &["replace", "-w", of.name(), &disk(&of, 0), device.path()],
     );
     let status = compared(&of);
     assert_eq!(status.spares[0].health(), Health::InUse);
     assert_eq!(status.root.children[0].children[0].kind, VdevKind::Spare);
     // It is there twice, and the first is the one in the tree.
-    let spare = status.vdevs().with_path(&device.0).unwrap();
+    let spare = status.vdevs().with_path(device.path()).unwrap();
     assert_eq!(
         (spare.class, &spare.kind),
         (VdevClass::Data, &VdevKind::Disk)
     );
     assert_eq!(spare.guid, status.spares[0].guid);
-    run("zpool", &["detach", of.name(), &device.0]);
+    run("zpool", &["detach", of.name(), device.path()]);
     assert_eq!(compared(&of).spares[0].health(), Health::Available);
     run("zpool", &["destroy", of.name()]);
 }

@@ -278,6 +278,30 @@ impl Drop for Mounted {
     }
 }
 
+/// A file as a block device, until it is dropped.
+pub(crate) struct Loop(String);
+
+impl Loop {
+    pub(crate) fn new(file: &Path) -> Self {
+        let file = file.to_str().expect("UTF-8");
+        run("losetup", &["-f", file]);
+        let all = run("losetup", &["-a"]);
+        let line = all.lines().find(|line| line.contains(file));
+        let (device, _) = line.and_then(|line| line.split_once(':')).expect("listed");
+        Self(device.to_owned())
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = output("losetup", &["-d", &self.0]);
+    }
+}
+
 /// Unmounts what is mounted at `path`.
 pub(crate) fn unmount(path: &Path) -> rustix::io::Result<()> {
     for _ in 0..1000 {

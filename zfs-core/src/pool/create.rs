@@ -1,10 +1,13 @@
 use super::Pool;
+use super::compatibility::Compatibility;
 use super::layout::Layout;
-use super::properties::PoolPropertyValue;
+use super::set_properties::PoolPropertySet;
+use crate::capabilities::Capabilities;
 use crate::error::{Error, ErrorKind, Operation, Result, c_string};
+use crate::history::Line;
 use crate::key::{Encryption, input_with_key};
 use crate::name::PoolName;
-use crate::nv::{NvMap, Value};
+use crate::nv::NvMap;
 use crate::props::{PropertySet, Setting};
 use crate::zfs::Zfs;
 use std::ffi::CString;
@@ -12,13 +15,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use zfs_core_sys::ioctl::{ZFS_IOC_POOL_CREATE, ZFS_IOC_POOL_DESTROY};
 
+const OPERATION: Operation = Operation::CreatePool;
+
 /// Which features a new pool has. A feature that is not enabled can be later, and none can be
 /// disabled again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PoolFeatures {
-    /// All that the module knows, as the `zpool` command does it. Older modules may then not be
-    /// able to import the pool.
+    /// All that the module knows and that the property
+    /// [`compatibility`](PoolPropertySet::compatibility) allows, as the `zpool` command does it.
+    /// Older modules may then not be able to import the pool.
     #[default]
     All,
     /// Those of these short names: `async_destroy`. A name that the module does not know is
@@ -69,14 +75,14 @@ pub(crate) fn absolute(operation: Operation, object: &str, path: &Path) -> Resul
 ///
 /// ```no_run
 /// use zfs_core::pool::{CreatePool, Layout, VdevSpec};
-/// use zfs_core::props::{Compression, MountPoint};
+/// use zfs_core::props::{Compression, Mountpoint};
 /// # fn main() -> zfs_core::Result<()> {
 /// # let zfs = zfs_core::Zfs::open()?;
 ///
 /// let layout = Layout::new()
 ///     .vdev(VdevSpec::mirror(["/dev/disk/by-id/a", "/dev/disk/by-id/b"]))
 ///     .ashift(12);
-/// let options = CreatePool::new(layout).set(Compression::Lz4).set(MountPoint::None);
+/// let options = CreatePool::new(layout).set(Compression::Lz4).set(Mountpoint::new("none")?);
 /// let tank = zfs.create_pool("tank", &options)?;
 /// # Ok(())
 /// # }
@@ -85,11 +91,10 @@ pub(crate) fn absolute(operation: Operation, object: &str, path: &Path) -> Resul
 pub struct CreatePool {
     layout: Layout,
     features: PoolFeatures,
-    properties: Vec<(String, PoolPropertyValue)>,
+    properties: PoolPropertySet,
     root: PropertySet,
     encryption: Option<Encryption>,
     altroot: Option<PathBuf>,
-    cachefile: Option<CacheFile>,
     temporary_name: Option<String>,
     overwrite: bool,
 }
@@ -100,11 +105,10 @@ impl CreatePool {
         Self {
             layout: layout.into(),
             features: PoolFeatures::All,
-            properties: Vec::new(),
+            properties: PoolPropertySet::new(),
             root: PropertySet::new(),
             encryption: None,
             altroot: None,
-            cachefile: None,
             temporary_name: None,
             overwrite: false,
         }
@@ -117,11 +121,10 @@ impl CreatePool {
         self
     }
 
-    /// Sets a property of the pool, by the name that `zpool set` has for it: `comment`, `autotrim`
-    /// (0 or 1). Words are numbers here, as [`PoolProperties`](super::PoolProperties) reads them.
+    /// The properties of the pool.
     #[must_use]
-    pub fn property(mut self, name: impl Into<String>, value: PoolPropertyValue) -> Self {
-        self.properties.push((name.into(), value));
+    pub fn properties(mut self, properties: PoolPropertySet) -> Self {
+        self.properties = properties;
         self
     }
 
@@ -155,13 +158,6 @@ impl CreatePool {
         self
     }
 
-    /// Where its configuration is kept.
-    #[must_use]
-    pub fn cachefile(mut self, cachefile: CacheFile) -> Self {
-        self.cachefile = Some(cachefile);
-        self
-    }
-
     /// The name it has as long as it is imported; its own is only written to its devices. The
     /// pool is then in no [`CacheFile`] unless one is given.
     #[must_use]
@@ -179,43 +175,29 @@ impl CreatePool {
     }
 
     /// The properties for the kernel, which are also the features and those of the root.
-    fn to_nvmap(&self, zfs: &Zfs, name: &str) -> Result<NvMap> {
-        const OPERATION: Operation = Operation::CreatePool;
-        let mut props = NvMap::new();
+    fn to_nvmap(&self, name: &str, known: &Capabilities) -> Result<NvMap> {
+        let refuse = |kind, why| Error::refused(OPERATION, name, kind, why);
+        let mut props = self.properties.to_nvmap();
         if let Some(ashift) = self.layout.ashift {
             props.insert(c"ashift", u64::from(ashift));
         }
-        for (property, value) in &self.properties {
-            let value = match value {
-                PoolPropertyValue::Number(number) => Value::Uint64(*number),
-                PoolPropertyValue::Text(text) => {
-                    Value::String(c_string(OPERATION, "the value of a property", text)?)
-                }
-            };
-            props.insert(
-                c_string(OPERATION, "the name of a property", property)?,
-                value,
-            );
-        }
         if let Some(altroot) = &self.altroot {
-            let altroot = absolute(OPERATION, name, altroot)?;
-            props.insert(c"altroot", Value::String(altroot));
+            props.insert(c"altroot", absolute(OPERATION, name, altroot)?);
         }
         if let Some(temporary) = &self.temporary_name {
             let temporary = PoolName::new(temporary)?;
             props.insert(c"tname", temporary.as_c_str());
         }
-        let unlisted = self.altroot.is_some() || self.temporary_name.is_some();
-        let cachefile = match &self.cachefile {
-            None if unlisted => Some(&CacheFile::None),
-            given => given.as_ref(),
-        };
-        if let Some(cachefile) = cachefile {
-            let cachefile = cachefile.value(OPERATION, name)?;
-            props.insert(c"cachefile", Value::String(cachefile));
+        let is_unlisted = self.altroot.is_some() || self.temporary_name.is_some();
+        if is_unlisted && props.get("cachefile").is_none() {
+            props.insert(c"cachefile", c"none");
         }
-        for feature in self.feature_names(zfs, name)? {
-            // Without a name the kernel would look up what is no feature.
+        let allowed = Compatibility::read(props.str("compatibility"))
+            .map_err(|why| refuse(ErrorKind::InvalidProperty, why))?;
+        let features = self
+            .feature_names(known, &allowed)
+            .map_err(|why| refuse(ErrorKind::Unsupported, why))?;
+        for feature in features {
             let property = format!("feature@{feature}");
             props.insert(
                 c_string(OPERATION, "the name of a feature", &property)?,
@@ -232,28 +214,47 @@ impl CreatePool {
         Ok(props)
     }
 
-    fn feature_names(&self, zfs: &Zfs, name: &str) -> Result<Vec<String>> {
-        let known = zfs.capabilities()?;
+    /// The line for the history.
+    fn line(&self, name: &str) -> Line {
+        let words = self.properties.words();
+        let properties = words
+            .into_iter()
+            .flat_map(|word| [String::from("-o"), word]);
+        Line::new("zpool create")
+            .args(properties)
+            .properties(Some("-O"), &self.root.to_nvmap())
+            .arg(name)
+            .args(self.layout.words())
+    }
+
+    /// The short names of the features.
+    fn feature_names(
+        &self,
+        known: &Capabilities,
+        allowed: &Compatibility,
+    ) -> Result<Vec<String>, String> {
         match &self.features {
             PoolFeatures::All => Ok(known
                 .pool_features
                 .iter()
-                .filter_map(|guid| guid.rsplit_once(':'))
-                .map(|(_, short)| short.to_owned())
+                .map(|guid| short(guid))
+                .filter(|name| allowed.allows(name))
+                .map(str::to_owned)
                 .collect()),
-            PoolFeatures::These(names) => {
-                match names.iter().find(|name| !known.has_pool_feature(name)) {
-                    None => Ok(names.clone()),
-                    Some(unknown) => Err(Error::refused(
-                        Operation::CreatePool,
-                        name,
-                        ErrorKind::Unsupported,
-                        format!("the module has no feature {unknown}"),
-                    )),
-                }
-            }
+            PoolFeatures::These(names) => names
+                .iter()
+                .map(|name| match known.has_pool_feature(name) {
+                    true => Ok(short(name).to_owned()),
+                    false => Err(format!("the module has no feature {name}")),
+                })
+                .collect(),
         }
     }
+}
+
+/// The name of a feature without its owner.
+fn short(feature: &str) -> &str {
+    feature.rsplit_once(':').map_or(feature, |(_, short)| short)
 }
 
 impl Zfs {
@@ -283,7 +284,6 @@ impl Zfs {
     #[doc(alias = "ZFS_IOC_POOL_CREATE")]
     #[doc(alias = "zpool_create")]
     pub fn create_pool(&self, name: &str, options: &CreatePool) -> Result<Pool> {
-        const OPERATION: Operation = Operation::CreatePool;
         let created = self.pool(name)?;
         let pool = match &options.temporary_name {
             Some(temporary) => self.pool(temporary)?,
@@ -306,7 +306,16 @@ impl Zfs {
                 "a pool of that name is imported",
             ));
         }
-        let props = options.to_nvmap(self, name)?;
+        let props = options.to_nvmap(name, &self.capabilities()?)?;
+        // The kernel panics when it counts a draid to a feature that is not there.
+        if layout.has_draid() && props.get("feature@draid").is_none() {
+            return Err(Error::refused(
+                OPERATION,
+                name,
+                ErrorKind::Unsupported,
+                "a draid needs the feature draid",
+            ));
+        }
         layout.refuse_in_use(self, OPERATION, name, options.overwrite)?;
         let request = self
             .request(ZFS_IOC_POOL_CREATE, created.name.as_c_str())
@@ -318,13 +327,14 @@ impl Zfs {
         request
             .and_then(|mut request| Ok(request.run()?))
             .map_err(|refusal| refusal.into_error(OPERATION, name))?;
-        self.record(|| format!("zpool create {name}{}", options.layout));
+        self.record(|| options.line(name));
         Ok(pool)
     }
 }
 
 impl Pool {
-    /// Destroys it: its devices are marked as free.
+    /// Destroys it: its devices are marked as free. [`Zfs::find_pools`] still finds it, if told to
+    /// ([`Search::destroyed`](super::Search::destroyed)), until they are used for something else.
     ///
     /// Nothing is unmounted.
     ///

@@ -25,7 +25,7 @@ impl ExportOptions {
     }
 
     /// Lets go of the devices without marking them as exported, so that another host takes the
-    /// pool for one in use.
+    /// pool for one in use: it needs [`any_host`](super::ImportOptions::any_host) to import it.
     #[must_use]
     pub fn hard(mut self) -> Self {
         self.hard = true;

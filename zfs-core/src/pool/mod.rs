@@ -46,6 +46,7 @@ mod device;
 mod errors;
 mod export;
 mod health;
+mod import;
 mod initialize;
 #[cfg(feature = "serde")]
 mod json;
@@ -76,6 +77,7 @@ pub use device::{
 pub use errors::{DamagedBlock, DamagedObject};
 pub use export::ExportOptions;
 pub use health::{Health, VdevAux, VdevState};
+pub use import::{FoundPool, ImportObstacle, ImportOptions, PoolId, Search};
 pub use label::{Label, LabelState};
 pub use layout::{Device, Layout, VdevSpec};
 pub use prefetch::{DdtPrune, PoolTable};

@@ -1,6 +1,7 @@
 //! More vdevs.
 
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
+use crate::history::Line;
 use crate::pool::Pool;
 use crate::pool::layout::{Checked, Layout, Redundancy};
 use crate::pool::vdev::{Vdev, VdevClass};
@@ -112,7 +113,8 @@ impl Pool {
                 _ => error,
             }
         })?;
-        self.zfs.record(|| format!("zpool add {name}{layout}"));
+        self.zfs
+            .record(|| Line::new("zpool add").arg(name).args(layout.words()));
         Ok(())
     }
 }

@@ -376,6 +376,12 @@ impl Checked {
         self.vdevs.iter().any(|vdev| vdev.class == VdevClass::Data)
     }
 
+    /// Whether there is a draid.
+    pub(crate) fn has_draid(&self) -> bool {
+        let is_draid = |group| matches!(group, Some(Group::Draid { .. }));
+        self.vdevs.iter().any(|vdev| is_draid(vdev.group))
+    }
+
     /// Whether there is nothing in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.leaves().next().is_none()

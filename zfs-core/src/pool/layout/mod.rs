@@ -256,59 +256,64 @@ impl Layout {
     }
 }
 
-/// As the arguments of the `zpool` command, with a space before each.
-impl fmt::Display for VdevSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.arrangement {
-            Arrangement::Single => {}
-            Arrangement::Mirror => f.write_str(" mirror")?,
-            Arrangement::Raidz { parity } => write!(f, " raidz{parity}")?,
+impl VdevSpec {
+    /// As arguments of the `zpool` command.
+    fn words(&self) -> impl Iterator<Item = String> {
+        let group = match self.arrangement {
+            Arrangement::Single => None,
+            Arrangement::Mirror => Some(String::from("mirror")),
+            Arrangement::Raidz { parity } => Some(format!("raidz{parity}")),
             Arrangement::Draid {
                 parity,
                 data,
                 spares,
             } => {
-                write!(f, " draid{parity}")?;
-                if let Some(data) = data {
-                    write!(f, ":{data}d")?;
-                }
-                write!(f, ":{}c:{spares}s", self.devices.len())?;
+                let data = data.map_or_else(String::new, |data| format!(":{data}d"));
+                let count = self.devices.len();
+                Some(format!("draid{parity}{data}:{count}c:{spares}s"))
             }
-        }
-        words(f, &self.devices)
+        };
+        group.into_iter().chain(paths(&self.devices))
     }
 }
 
-/// As the arguments of the `zpool` command, with a space before each.
-impl fmt::Display for Layout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let classes = [
-            (VdevClass::Data, ""),
-            (VdevClass::Log, " log"),
-            (VdevClass::Special, " special"),
-            (VdevClass::Dedup, " dedup"),
-        ];
-        for (class, word) in classes {
-            let mut word = Some(word);
-            for vdev in self.vdevs.iter().filter(|vdev| vdev.class == class) {
-                f.write_str(word.take().unwrap_or_default())?;
-                write!(f, "{vdev}")?;
-            }
-        }
-        for (word, devices) in [(" spare", &self.spares), (" cache", &self.caches)] {
-            if !devices.is_empty() {
-                f.write_str(word)?;
-                words(f, devices)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn words(f: &mut fmt::Formatter<'_>, devices: &[Device]) -> fmt::Result {
+fn paths(devices: &[Device]) -> impl Iterator<Item = String> {
     devices
         .iter()
-        .try_for_each(|device| write!(f, " {}", device.path.display()))
+        .map(|device| device.path.display().to_string())
+}
+
+impl Layout {
+    /// As arguments of the `zpool` command.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        for (class, word) in [
+            (VdevClass::Data, None),
+            (VdevClass::Log, Some("log")),
+            (VdevClass::Special, Some("special")),
+            (VdevClass::Dedup, Some("dedup")),
+        ] {
+            let vdevs = || self.vdevs.iter().filter(|vdev| vdev.class == class);
+            if vdevs().next().is_some() {
+                words.extend(word.map(String::from));
+            }
+            words.extend(vdevs().flat_map(VdevSpec::words));
+        }
+        for (word, devices) in [("spare", &self.spares), ("cache", &self.caches)] {
+            if !devices.is_empty() {
+                words.push(String::from(word));
+                words.extend(paths(devices));
+            }
+        }
+        words
+    }
+}
+
+/// As the arguments of the `zpool` command.
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words().join(" "))
+    }
 }
 
 impl From<VdevSpec> for Layout {
