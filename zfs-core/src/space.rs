@@ -1,7 +1,7 @@
 //! Space: what was written between two moments, and what destroying snapshots would free.
 
 use crate::dataset::Dataset;
-use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::error::{Errno, Error, Operation, Result};
 use crate::list::{SnapshotEntry, SnapshotFilter};
 use crate::name::{BookmarkName, DatasetName, SnapshotName};
 use crate::nv::{NvMap, Value};
@@ -77,36 +77,16 @@ fn written_since(zfs: &Zfs, newer: &CStr, older: &CStr) -> Result<Written> {
     })
 }
 
-/// Snapshots of one dataset that come after each other. Which of those that share a transaction
-/// group comes first cannot be told from outside, so that there can be several at either end.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Run<'a> {
-    firsts: Vec<&'a SnapshotName>,
-    lasts: Vec<&'a SnapshotName>,
-}
-
-/// Splits the chosen snapshots of a dataset into runs. `all` are its snapshots, oldest first.
-///
-/// Of snapshots that share a transaction group, all or none are taken into a run: as long as one
-/// of them stays, the others have nothing of their own.
-fn runs<'a>(all: &'a [SnapshotEntry], chosen: &BTreeSet<&SnapshotName>) -> Vec<Run<'a>> {
-    let mut runs = Vec::new();
-    let mut run = Run::default();
-    for group in all.chunk_by(|a, b| a.create_txg == b.create_txg) {
-        let names: Vec<&SnapshotName> = group.iter().map(|entry| &entry.name).collect();
-        if names.iter().all(|name| chosen.contains(name)) {
-            if run.firsts.is_empty() {
-                run.firsts.clone_from(&names);
-            }
-            run.lasts = names;
-        } else if !run.firsts.is_empty() {
-            runs.push(std::mem::take(&mut run));
-        }
-    }
-    if !run.firsts.is_empty() {
-        runs.push(run);
-    }
-    runs
+/// Splits the chosen snapshots of a dataset into runs of neighbours: the first and the last of each.
+/// `all` are its snapshots, oldest first; no two of them are of the same transaction group.
+fn runs<'a>(
+    all: &'a [SnapshotEntry],
+    chosen: &BTreeSet<&SnapshotName>,
+) -> Vec<(&'a SnapshotName, &'a SnapshotName)> {
+    all.chunk_by(|a, b| chosen.contains(&a.name) == chosen.contains(&b.name))
+        .filter_map(|run| Some((&run.first()?.name, &run.last()?.name)))
+        .filter(|(first, _)| chosen.contains(first))
+        .collect()
 }
 
 impl Zfs {
@@ -160,34 +140,13 @@ impl Zfs {
             .map_err(|error| error.during(OPERATION))?;
         let there: BTreeSet<&SnapshotName> = all.iter().map(|entry| &entry.name).collect();
         if let Some(missing) = chosen.iter().find(|name| !there.contains(**name)) {
-            let errno = crate::Errno::ENOENT;
-            return Err(Error::new(OPERATION, missing.as_str(), errno));
+            return Err(Error::new(OPERATION, missing.as_str(), Errno::ENOENT));
         }
         let mut freed = SpaceRange::default();
-        for run in runs(&all, chosen) {
-            freed += self.space_of_run(&run)?;
+        for (first, last) in runs(&all, chosen) {
+            freed += self.space_between(first, last)?;
         }
         Ok(freed)
-    }
-
-    /// The true ends of a run give the most.
-    fn space_of_run(&self, run: &Run<'_>) -> Result<SpaceRange> {
-        let is_sure = run.firsts.len() == 1 && run.lasts.len() == 1;
-        let mut most: Option<SpaceRange> = None;
-        for first in &run.firsts {
-            for last in &run.lasts {
-                match self.space_between(first, last) {
-                    Ok(space) if most.is_none_or(|most| space.used > most.used) => {
-                        most = Some(space);
-                    }
-                    Ok(_) => {}
-                    // Ends in the wrong order; the right ones are among the others.
-                    Err(error) if !is_sure && error.kind() != ErrorKind::PoolSuspended => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(most.unwrap_or_default())
     }
 
     fn space_between(&self, first: &SnapshotName, last: &SnapshotName) -> Result<SpaceRange> {
@@ -283,49 +242,29 @@ mod tests {
     use super::*;
     use crate::list::DatasetKind;
 
-    fn snapshots(txgs: &[u64]) -> Vec<SnapshotEntry> {
-        let entry = |(n, txg): (usize, &u64)| {
+    /// The numbers of each run's first and last, of five snapshots.
+    fn split(chosen: &[usize]) -> Vec<(String, String)> {
+        let entry = |n: u64| {
             let name = SnapshotName::new(&format!("tank/a@{n}")).unwrap();
-            SnapshotEntry::for_test(name, DatasetKind::Filesystem, *txg)
+            SnapshotEntry::for_test(name, DatasetKind::Filesystem, 100 + n)
         };
-        txgs.iter().enumerate().map(entry).collect()
-    }
-
-    /// Each run's firsts and lasts, by their numbers.
-    fn split(txgs: &[u64], chosen: &[usize]) -> Vec<(Vec<usize>, Vec<usize>)> {
-        let all = snapshots(txgs);
+        let all: Vec<SnapshotEntry> = (0..5).map(entry).collect();
         let chosen = chosen.iter().map(|n| &all[*n].name).collect();
-        let numbers = |names: &[&SnapshotName]| {
-            let number = |name: &&SnapshotName| name.short().parse().unwrap();
-            names.iter().map(number).collect::<Vec<usize>>()
-        };
-        runs(&all, &chosen)
-            .iter()
-            .map(|run| (numbers(&run.firsts), numbers(&run.lasts)))
-            .collect()
+        let short = |name: &SnapshotName| name.short().to_owned();
+        let both = |(first, last)| (short(first), short(last));
+        runs(&all, &chosen).into_iter().map(both).collect()
     }
 
     #[test]
     fn neighbours_are_one_run() {
-        let txgs = [1, 2, 3, 4, 5];
-        assert_eq!(split(&txgs, &[]), []);
+        let run = |first: &str, last: &str| (first.to_owned(), last.to_owned());
+        assert_eq!(split(&[]), []);
+        assert_eq!(split(&[0, 1, 3]), [run("0", "1"), run("3", "3")]);
+        assert_eq!(split(&[4, 3]), [run("3", "4")]);
         assert_eq!(
-            split(&txgs, &[0, 1, 3]),
-            [(vec![0], vec![1]), (vec![3], vec![3])]
+            split(&[2, 0, 4]),
+            [run("0", "0"), run("2", "2"), run("4", "4")]
         );
-        assert_eq!(split(&txgs, &[4, 3]), [(vec![3], vec![4])]);
-        assert_eq!(split(&txgs, &[0, 1, 2, 3, 4]), [(vec![0], vec![4])]);
-    }
-
-    #[test]
-    fn those_of_one_transaction_group_go_together() {
-        let txgs = [1, 2, 2, 3];
-        assert_eq!(split(&txgs, &[1, 2]), [(vec![1, 2], vec![1, 2])]);
-        assert_eq!(split(&txgs, &[0, 1, 2]), [(vec![0], vec![1, 2])]);
-        assert_eq!(
-            split(&txgs, &[0, 1, 3]),
-            [(vec![0], vec![0]), (vec![3], vec![3])]
-        );
-        assert_eq!(split(&txgs, &[2]), []);
+        assert_eq!(split(&[0, 1, 2, 3, 4]), [run("0", "4")]);
     }
 }

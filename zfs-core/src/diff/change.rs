@@ -146,7 +146,7 @@ impl FileKind {
 /// The time of the last change, which can be before 1970.
 pub(super) fn changed(stat: &zfs_stat) -> SystemTime {
     let [seconds, nanoseconds] = stat.zs_ctime;
-    let seconds = seconds.cast_signed();
+    let seconds = i64::from_ne_bytes(seconds.to_ne_bytes());
     let since = Duration::from_secs(seconds.unsigned_abs());
     let whole = match seconds >= 0 {
         true => SystemTime::UNIX_EPOCH.checked_add(since),

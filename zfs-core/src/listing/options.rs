@@ -25,7 +25,10 @@ bitflags::bitflags! {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Order {
     /// Each dataset, then its snapshots and its bookmarks, oldest first, then what is below it;
-    /// datasets side by side by name. So does `zfs list`, but for bookmarks.
+    /// datasets side by side by name.
+    ///
+    /// `zfs list` has bookmarks among the snapshots, and `a-b` between `a` and `a/x`: it compares
+    /// whole names.
     ///
     /// It needs the snapshots' [`stats`](Listing::stats), which costs something where only names
     /// are asked for.
