@@ -41,10 +41,10 @@ fn made(topic: &str, layout: &[&str]) -> TestPool {
 }
 
 /// What `zpool status` has in the columns of a vdev: its state and, except of a spare, its errors.
-type Row = (String, Option<[u64; 3]>);
+pub(crate) type Row = (String, Option<[u64; 3]>);
 
 /// The vdevs in `zpool status`, by the name that `flag` selects: `-P` for paths, `-g` for guids.
-fn shown(pool: &TestPool, flag: &str) -> BTreeMap<String, Row> {
+pub(crate) fn shown(pool: &TestPool, flag: &str) -> BTreeMap<String, Row> {
     let text = run("zpool", &["status", "-p", flag, pool.name()]);
     let table = text
         .split_once("NAME ")
@@ -67,7 +67,7 @@ fn shown(pool: &TestPool, flag: &str) -> BTreeMap<String, Row> {
 }
 
 /// The same from a status, by the name that `name` gives.
-fn seen(status: &PoolStatus, name: impl Fn(&Vdev) -> String) -> BTreeMap<String, Row> {
+pub(crate) fn seen(status: &PoolStatus, name: impl Fn(&Vdev) -> String) -> BTreeMap<String, Row> {
     let hidden = [VdevKind::Hole, VdevKind::Indirect];
     status
         .vdevs()

@@ -1,15 +1,17 @@
 //! A pool that is suspended: it answers at once, and nothing hangs.
 
+mod everything;
+
 use crate::support::{DISK_SIZE, Mounted, TestPool, noise, output, run, zfs};
-use helix_zfs::zfs_core::key::WrappingKey;
+use everything::Caller;
 use helix_zfs::zfs_core::pool::SuspendReason;
-use helix_zfs::zfs_core::props::{Prop, PropertySet, Quota, UserProps};
-use helix_zfs::zfs_core::{
-    CreateOptions, Dataset, ErrorKind, Health, Pool, Result, SnapshotFilter, SyncMode,
-};
+use helix_zfs::zfs_core::props::UserProps;
+use helix_zfs::zfs_core::send::SendOptions;
+use helix_zfs::zfs_core::{CreateOptions, Dataset, Error, Health, Pool};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -94,59 +96,37 @@ impl Drop for Suspended<'_> {
     }
 }
 
-/// What reads as what writes: none of it waits for the pool.
-fn refuse_everything(of: &TestPool, child: &Dataset) {
-    let zfs = zfs();
-    let new = child.child("new").unwrap();
-    let snap = child.snapshot("s").unwrap();
-    let next = child.snapshot("t").unwrap();
-    let key = WrappingKey::raw(&[1; 32]);
-    let refused = |what: &str, result: Result<()>| {
-        let error = result.expect_err(what);
-        assert_eq!(error.kind(), ErrorKind::PoolSuspended, "{what}: {error}");
+/// Every call, done one after the other on a thread of its own. That none waits for the pool, only
+/// a limit can tell, which is far from what they take.
+fn refuse_everything(of: &TestPool, child: &Dataset, stream: &[u8]) {
+    const LIMIT: Duration = Duration::from_secs(120);
+    let (sender, answers) = mpsc::channel();
+    let caller = Caller {
+        pool: pool(of),
+        child: child.clone(),
+        disk: pool(of).status().unwrap().root.children[0].guid,
+        new_disk: of.dir().join("new"),
+        stream: stream.to_vec(),
+        sender,
     };
-    refused("stat", child.stat().map(drop));
-    refused("exists", child.exists().map(drop));
-    refused("properties", child.properties().map(drop));
-    refused("children", child.children().map(drop));
-    refused(
-        "snapshots",
-        child.snapshots(&SnapshotFilter::new()).map(drop),
-    );
-    refused("bookmarks", child.bookmarks().map(drop));
-    refused("holds", snap.holds().map(drop));
-    refused("space", snap.space_to(&snap).map(drop));
-    refused("create", new.create(&CreateOptions::filesystem()));
-    refused("destroy", child.destroy());
-    refused("rename", child.rename(new.name()).map(drop));
-    refused(
-        "clone",
-        snap.clone_to(new.name(), &PropertySet::new()).map(drop),
-    );
-    refused("promote", child.promote());
-    refused("rollback", child.rollback().map(drop));
-    refused("rollback to", child.rollback_to("s"));
-    refused("snapshot", next.create(&UserProps::new()));
-    refused("destroy snapshot", snap.destroy());
-    refused("destroy snapshots", zfs.destroy_snapshots(&[snap.name()]));
-    refused("rename snapshot", snap.rename("t").map(drop));
-    refused("rename snapshots", snap.rename_recursive("t").map(drop));
-    refused("bookmark", snap.bookmark("m").map(drop));
-    refused("hold", snap.hold("h"));
-    refused(
-        "hold until drop",
-        zfs.hold_until_drop(&[snap.name()], "h").map(drop),
-    );
-    refused("release", snap.release("h"));
-    refused("set", child.set(Quota(1 << 20)));
-    refused("inherit", child.inherit(Prop::Compression));
-    refused("load key", child.load_key(&key));
-    refused("unload key", child.unload_key());
-    refused("change key", child.change_key(&key));
-    refused("sync", pool(of).sync(SyncMode::Pending));
-    for (what, result) in crate::activity::refused::everything(&pool(of)) {
-        refused(what, result);
+    File::create(&caller.new_disk)
+        .unwrap()
+        .set_len(DISK_SIZE)
+        .unwrap();
+    let thread = std::thread::spawn(move || caller.call_everything());
+    let mut last = "the first call";
+    loop {
+        match answers.recv_timeout(LIMIT) {
+            Ok((what, expected, result)) => {
+                last = what;
+                let refused = result.as_ref().map_err(Error::kind).map(|()| ());
+                assert_eq!(refused, expected, "{what}: {result:?}");
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => panic!("what follows {last} waits"),
+        }
     }
+    thread.join().unwrap();
 }
 
 #[test]
@@ -166,6 +146,10 @@ fn a_suspended_pool_answers_and_refuses() {
             .unwrap()
             .create(&UserProps::new())
             .unwrap();
+        let mut stream = Vec::new();
+        let snapshot = child.snapshot("s").unwrap();
+        let mut sent = snapshot.send(&SendOptions::full()).unwrap();
+        std::io::copy(&mut sent, &mut stream).unwrap();
         let mounted = Mounted::new(&of.root());
         let (data, copy) = (of.dir().join("data"), mounted.path("data"));
         std::fs::write(&data, noise(8 << 20, 6)).unwrap();
@@ -179,7 +163,7 @@ fn a_suspended_pool_answers_and_refuses() {
             assert_eq!(health.trim_end(), "SUSPENDED");
         }
 
-        refuse_everything(&of, &child);
+        refuse_everything(&of, &child, &stream);
 
         drop(suspended);
         let status = pool(&of).status().unwrap();
