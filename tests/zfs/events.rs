@@ -1,1 +1,99 @@
-//! Events.
+//! Events, as readers get them.
+
+mod classes;
+mod readers;
+
+use crate::support::zfs;
+use helix_zfs::zfs_core::events::{Event, EventClass, EventsFrom, EventsStop};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Held by those who read events, and alone by those who have the kernel drop them.
+pub(crate) static QUEUE: RwLock<()> = RwLock::new(());
+
+/// Everything that happens to one pool while this exists, read by a thread as it happens: tests
+/// beside this one post more than the kernel keeps.
+pub(crate) struct Watch {
+    pool: String,
+    events: Receiver<Event>,
+    stop: EventsStop,
+    thread: Option<JoinHandle<()>>,
+    _queue: RwLockReadGuard<'static, ()>,
+}
+
+impl Watch {
+    pub(crate) fn new(pool: &str) -> Self {
+        let queue = QUEUE.read().unwrap_or_else(PoisonError::into_inner);
+        let reader = zfs().events(EventsFrom::Now).unwrap();
+        let stop = reader.stop_handle();
+        let (sender, events) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            for event in reader {
+                let event = event.unwrap();
+                assert_eq!(event.missed, 0, "{event}");
+                if sender.send(event).is_err() {
+                    break;
+                }
+            }
+        });
+        Self {
+            pool: pool.to_owned(),
+            events,
+            stop,
+            thread: Some(thread),
+            _queue: queue,
+        }
+    }
+
+    /// The next event of the pool that `wanted` wants; others of the pool before it are passed over.
+    pub(crate) fn until(&self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {
+        let mut passed = Vec::new();
+        loop {
+            match self.events.recv_timeout(Duration::from_secs(60)) {
+                Ok(event) => {
+                    if event.pool().is_none_or(|pool| pool.name != self.pool) {
+                        continue;
+                    }
+                    if wanted(&event) {
+                        return event;
+                    }
+                    passed.push(event.to_string());
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("no {what} after {passed:#?}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("the reader died"),
+            }
+        }
+    }
+
+    /// The next event of the class.
+    pub(crate) fn class(&self, class: EventClass) -> Event {
+        self.until(class.as_str(), |event| event.class == class)
+    }
+
+    /// The next events of these classes, in this order.
+    pub(crate) fn classes(&self, classes: &[EventClass]) -> Vec<Event> {
+        let mut last = 0;
+        let mut events = Vec::new();
+        for class in classes {
+            let event = self.class(class.clone());
+            assert!(event.eid > last, "{event} after {last}");
+            last = event.eid;
+            events.push(event);
+        }
+        events
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.expect("the reader ended well");
+            }
+        }
+    }
+}
