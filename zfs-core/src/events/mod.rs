@@ -24,8 +24,8 @@
 //! The newest 512 events (the module's parameter `zfs_zevent_len_max`), until the module is
 //! unloaded. A reader that is slower than that loses the oldest: [`Event::missed`] says how many.
 //! The kernel does not post an event when the same one was posted in the last 15 minutes, and of
-//! slow I/Os and checksum errors only 20 a second each for a device: the counters in
-//! `/proc/spl/kstat/zfs/fm` tell of those.
+//! slow I/Os and checksum errors only 20 a second each for a device: the [counters of
+//! reports](crate::Zfs::report_stats) tell of those.
 //!
 //! A program that is started again goes on with [`EventsFrom::After`], and the number of the last
 //! event that it saw.
