@@ -72,6 +72,20 @@ impl Watch {
         self.until(class.as_str(), |event| event.class == class)
     }
 
+    /// The next event of each of these classes, in any order.
+    pub(crate) fn all(&self, classes: &[EventClass]) -> Vec<Event> {
+        let mut missing = classes.to_vec();
+        let mut events = Vec::new();
+        while !missing.is_empty() {
+            let event = self.until(&format!("{missing:?}"), |event| {
+                missing.contains(&event.class)
+            });
+            missing.retain(|class| *class != event.class);
+            events.push(event);
+        }
+        events
+    }
+
     /// The next events of these classes, in this order.
     pub(crate) fn classes(&self, classes: &[EventClass]) -> Vec<Event> {
         let mut last = 0;

@@ -33,8 +33,8 @@ fn posted(event: &Event, dataset: &Dataset) -> Option<usize> {
     if record.dataset.as_deref() != Some(dataset.name().as_str()) {
         return None;
     }
-    let property = record.message?;
-    property
+    record
+        .message
         .strip_prefix("helix:p")?
         .split('=')
         .next()?

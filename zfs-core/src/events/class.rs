@@ -130,7 +130,7 @@ classes! {
     PoolReguid = "sysevent.fs.zfs.pool_reguid" since "2.1";
     /// A pool's configuration was written.
     ConfigSync = "sysevent.fs.zfs.config_sync" since "2.1";
-    /// A record was written to a pool's history. Has a [history](super::EventHistory).
+    /// The kernel wrote into a pool's history [what it did](super::EventHistory).
     History = "sysevent.fs.zfs.history_event" since "2.1";
     /// A resilver or a rebuild began.
     ResilverStart = "sysevent.fs.zfs.resilver_start" since "2.1";

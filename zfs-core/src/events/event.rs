@@ -78,10 +78,10 @@ impl Event {
         ChecksumDamage::read(&self.payload)
     }
 
-    /// The record that was written to the pool's history.
+    /// What the kernel did, as it wrote it into the pool's history.
     #[must_use]
     pub fn history(&self) -> Option<EventHistory> {
-        (self.class == EventClass::History).then(|| EventHistory::read(&self.payload))
+        EventHistory::read(&self.payload)
     }
 
     /// `healing` or `sequential`: how a resilver that began or ended works.

@@ -251,61 +251,52 @@ impl ChecksumDamage {
     }
 }
 
-/// A record of a pool's history, as the event tells it. Prints as one line.
+/// What the kernel did, as it wrote it into the pool's history. Prints as one line.
+///
+/// Only such records are told by events. The lines that commands and this crate write are not: those
+/// are read from the pool's history itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct EventHistory {
-    /// The command line that somebody had written down.
-    pub command: Option<String>,
-    /// What the kernel did, in its words: `create`, `snapshot`, `set`.
-    pub internal: Option<String>,
-    /// More about what the kernel did.
-    pub message: Option<String>,
-    /// The request that was made.
-    pub ioctl: Option<String>,
-    /// The dataset that it was done to.
+    /// What was done, in the kernel's words: `create`, `snapshot`, `set`.
+    pub operation: String,
+    /// The dataset that it was done to; none for the pool itself.
     pub dataset: Option<String>,
     /// The dataset's object.
     pub dataset_id: Option<u64>,
+    /// More about what was done.
+    pub message: String,
     /// The transaction group.
     pub txg: Option<u64>,
     /// When, in seconds since 1970.
     pub time: Option<u64>,
-    /// The user who did it.
-    pub uid: Option<u64>,
     /// The machine that did it.
     pub host: Option<String>,
-    /// The zone that did it.
-    pub zone: Option<String>,
 }
 
 impl EventHistory {
-    pub(super) fn read(list: &NvMap) -> Self {
-        Self {
-            command: text(list, "history_command"),
-            internal: text(list, "history_internal_name"),
-            message: text(list, "history_internal_str"),
-            ioctl: text(list, "history_ioctl"),
+    pub(super) fn read(list: &NvMap) -> Option<Self> {
+        Some(Self {
+            operation: text(list, "history_internal_name")?,
             dataset: text(list, "history_dsname"),
             dataset_id: number(list, "history_dsid"),
+            message: text(list, "history_internal_str").unwrap_or_default(),
             txg: number(list, "history_txg"),
             time: number(list, "history_time"),
-            uid: number(list, "history_who"),
             host: text(list, "history_hostname"),
-            zone: text(list, "history_zone"),
-        }
+        })
     }
 }
 
 impl fmt::Display for EventHistory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(command) = self.command.as_ref().or(self.ioctl.as_ref()) {
-            return f.write_str(command);
+        f.write_str(&self.operation)?;
+        if let Some(dataset) = &self.dataset {
+            write!(f, " {dataset}")?;
         }
-        let parts = [&self.internal, &self.dataset, &self.message];
-        for (n, part) in parts.into_iter().flatten().enumerate() {
-            let gap = if n == 0 { "" } else { " " };
-            write!(f, "{gap}{part}")?;
+        if !self.message.is_empty() {
+            write!(f, " {}", self.message)?;
         }
         Ok(())
     }
