@@ -69,7 +69,12 @@ impl ProgramResult {
     /// run nevertheless.
     #[cfg(feature = "serde")]
     pub fn get<'de, T: serde::Deserialize<'de>>(&'de self) -> crate::Result<T> {
-        crate::nv::from_value(self.value().unwrap_or(&Value::Boolean)).map_err(|error| {
+        use serde::de::value::UnitDeserializer;
+        match self.value() {
+            Some(value) => crate::nv::from_value(value),
+            None => T::deserialize(UnitDeserializer::<crate::nv::ConvertError>::new()),
+        }
+        .map_err(|error| {
             crate::Error::protocol(
                 super::OPERATION,
                 &*self.pool,
