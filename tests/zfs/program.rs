@@ -1,10 +1,11 @@
 //! Channel programs.
 
+use crate::examples::{fails, works};
 use crate::support::{Scratch, TENANT, as_user, run, zfs, zfs_get};
 use helix_zfs::zfs_core::nv::{NvMap, Value};
 use helix_zfs::zfs_core::program::{ChannelProgram, ProgramResult};
 use helix_zfs::zfs_core::props::UserProps;
-use helix_zfs::zfs_core::{CreateOptions, Error, ErrorKind, Pool};
+use helix_zfs::zfs_core::{CreateOptions, Error, ErrorKind, Pool, SnapshotFilter};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -350,4 +351,41 @@ fn existence_is_told_for_many_at_once() {
     // Several thousand names fit the limits.
     let many = vec![scratch.name(); 5000];
     assert_eq!(pool.exist_together(&many).unwrap(), vec![true; 5000]);
+}
+
+#[test]
+fn the_example_rotates_snapshots() {
+    let scratch = Scratch::new("rotate");
+    let children = ["a", "b"].map(|name| scratch.child(name).unwrap());
+    for child in &children {
+        child.create(&CreateOptions::filesystem()).unwrap();
+        let other = child.snapshot("other").unwrap();
+        other.create(&UserProps::new()).unwrap();
+    }
+    let rotate = |day: &str, options: &[&str]| {
+        let mut arguments = vec![scratch.name(), "nightly-", day, "2"];
+        arguments.extend_from_slice(options);
+        works("channel_program", &arguments)
+    };
+    assert_eq!(
+        rotate("1", &["--dry-run"]),
+        "would be taken: 2\nwould be destroyed: 0\n"
+    );
+    assert_eq!(rotate("1", &[]), "taken: 2\ndestroyed: 0\n");
+    assert_eq!(rotate("2", &[]), "taken: 2\ndestroyed: 0\n");
+    assert_eq!(rotate("3", &[]), "taken: 2\ndestroyed: 2\n");
+    for child in &children {
+        let names: Vec<String> = child
+            .snapshots(&SnapshotFilter::new())
+            .unwrap()
+            .iter()
+            .map(|snapshot| snapshot.name.short().to_owned())
+            .collect();
+        assert_eq!(names, ["other", "nightly-2", "nightly-3"]);
+    }
+    assert!(fails("channel_program", &[]).starts_with("usage"));
+    let message = fails("channel_program", &["hz-no-such-pool/a", "p-", "1", "1"]);
+    assert!(message.contains("does not exist"), "{message}");
+    let message = fails("channel_program", &[scratch.name(), "p-", "1", "0"]);
+    assert!(message.contains("kept"), "{message}");
 }

@@ -24,6 +24,7 @@ mod payload;
 mod progress;
 mod qemu;
 mod setup;
+mod surface;
 mod test;
 mod vm;
 
@@ -52,6 +53,9 @@ cargo xtask COMMAND
 
   bindings [--check]   generates zfs-core-sys/src/bindings.rs from the headers of
                        2.1, or checks that it is what they give
+  surface [--check]    generates zfs-core/src/functions.md, the table of what stands
+                       for each function of libzfs_core, or checks that it is
+                       what the headers, the sources and the tests give
   corpus [--zfs V]...  makes the real streams of zfs-core/tests/corpus anew
                        (default all)
   fuzz [TARGET] [--seconds N]
@@ -96,16 +100,8 @@ fn run() -> anyhow::Result<ExitCode> {
         "test" => test::run(arguments),
         "bench" => bench::run(arguments),
         "vm" => vm::run(arguments),
-        "bindings" => {
-            let mut check = false;
-            while let Some(argument) = arguments.next()? {
-                match argument {
-                    Long("check") => check = true,
-                    other => return Err(other.unexpected().into()),
-                }
-            }
-            bindings::run(check).map(|()| ExitCode::SUCCESS)
-        }
+        "bindings" => bindings::run(only_check(arguments)?).map(|()| ExitCode::SUCCESS),
+        "surface" => surface::run(only_check(arguments)?).map(|()| ExitCode::SUCCESS),
         "corpus" => corpus::run(arguments),
         "fuzz" => fuzz::run(arguments),
         "abi" => match arguments.next()? {
@@ -118,4 +114,16 @@ fn run() -> anyhow::Result<ExitCode> {
         }
         other => anyhow::bail!("there is no command {other:?}\n\n{USAGE}"),
     }
+}
+
+/// Whether `--check` is given, which is all that may be.
+fn only_check(mut arguments: lexopt::Parser) -> anyhow::Result<bool> {
+    let mut check = false;
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("check") => check = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(check)
 }

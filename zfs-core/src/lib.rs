@@ -71,6 +71,8 @@ pub mod digest;
 pub mod error;
 pub mod events;
 mod ffi;
+#[doc = include_str!("functions.md")]
+pub mod functions {}
 pub mod history;
 mod hold;
 pub mod key;

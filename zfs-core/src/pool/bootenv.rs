@@ -15,9 +15,9 @@ const LIST: u64 = 1;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum BootEnvironment {
-    /// A text as GRUB keeps its own environment.
+    /// A text as GRUB keeps its own environment. A new pool has an empty one.
     Text(CString),
-    /// Pairs of a name and a value, such as `freebsd:bootonce`. No pairs is what a new pool has.
+    /// Pairs of a name and a value, such as `freebsd:bootonce`.
     Pairs(NvMap),
 }
 

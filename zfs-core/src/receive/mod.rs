@@ -114,6 +114,8 @@ impl Dataset {
     /// `zfs-receive(8)`. Uses the request behind `lzc_receive_with_cmdprops` itself, for that
     /// function loses the outputs of a receive that failed, and the payload of the first record.
     #[doc(alias = "lzc_receive")]
+    #[doc(alias = "lzc_receive_one")]
+    #[doc(alias = "lzc_receive_with_header")]
     #[doc(alias = "lzc_receive_with_cmdprops")]
     #[doc(alias = "lzc_receive_with_heal")]
     #[doc(alias = "lzc_receive_resumable")]
