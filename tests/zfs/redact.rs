@@ -1,6 +1,6 @@
 //! Redaction bookmarks, and streams without what they leave out.
 
-use crate::support::{Mounted, Scratch, TENANT, as_user, noise, zfs, zfs_get};
+use crate::support::{Mounted, Parameter, Scratch, TENANT, as_user, noise, zfs, zfs_get};
 use helix_zfs::zfs_core::props::{PropertySet, UserProps};
 use helix_zfs::zfs_core::receive::ReceiveOptions;
 use helix_zfs::zfs_core::send::SendOptions;
@@ -81,10 +81,10 @@ fn what_a_clone_has_overwritten_is_not_sent() {
     assert!(received.snapshot.stat().unwrap().redacted);
 
     // A redacted dataset is only mounted on demand, by the module's parameter.
-    let parameter = "/sys/module/zfs/parameters/zfs_allow_redacted_dataset_mount";
-    std::fs::write(parameter, "1").unwrap();
-    let mounted = Mounted::new(&target);
-    std::fs::write(parameter, "0").unwrap();
+    let mounted = {
+        let _allowed = Parameter::set("zfs_allow_redacted_dataset_mount", "1");
+        Mounted::new(&target)
+    };
     assert!(mounted.read("public") == noise(300_000, 1));
     assert!(mounted.read("secret") == vec![0; 300_000]);
     drop(mounted);

@@ -26,6 +26,7 @@ fn compare(pool: &Pool, guid: u64, kind: &VdevKind) {
         let [name, value, source] = line.split('\t').collect::<Vec<_>>()[..] else {
             panic!("{line}");
         };
+        let value = value.trim_end_matches('%');
         // `bootsize` has no value, and the command has words of its own for these.
         if ["state", "children", "parent", "name", "bootsize", "parity"].contains(&name) {
             continue;

@@ -417,3 +417,165 @@ impl<'de> VariantAccess<'de> for FromValue<'de> {
         de::Deserializer::deserialize_any(self, visitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::to_map;
+    use super::*;
+    use serde::Serialize;
+    use std::collections::BTreeMap;
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct All {
+        truth: bool,
+        small: i8,
+        wide: u64,
+        least: i64,
+        share: f64,
+        letter: char,
+        text: String,
+        some: Option<u16>,
+        none: Option<u16>,
+        unit: (),
+        pair: (u8, String),
+        numbers: Vec<u32>,
+        truths: Vec<bool>,
+        empty: Vec<String>,
+        nested: Vec<Vec<u8>>,
+        many: Vec<Inner>,
+        by_number: BTreeMap<i32, Inner>,
+        plain: Kind,
+        newtype: Kind,
+        tuple: Kind,
+        fields: Kind,
+        marks: Vec<Kind>,
+    }
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Inner {
+        name: String,
+    }
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    enum Kind {
+        #[default]
+        Plain,
+        Newtype(Inner),
+        Tuple(u8, u16),
+        Fields {
+            deep: Box<Kind>,
+        },
+    }
+
+    fn inner(name: &str) -> Inner {
+        Inner {
+            name: name.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let all = All {
+            truth: true,
+            small: -8,
+            wide: u64::MAX,
+            least: i64::MIN,
+            share: 0.25,
+            letter: 'ß',
+            text: "Grüße".into(),
+            some: Some(7),
+            pair: (1, "one".into()),
+            numbers: (0..20).collect(),
+            truths: vec![true, false],
+            nested: (0..12).map(|n| vec![n; usize::from(n)]).collect(),
+            many: (0..11).map(|n| inner(&n.to_string())).collect(),
+            by_number: BTreeMap::from([(-1, inner("a")), (2, inner("b"))]),
+            newtype: Kind::Newtype(inner("n")),
+            tuple: Kind::Tuple(1, 2),
+            fields: Kind::Fields {
+                deep: Box::new(Kind::Plain),
+            },
+            marks: vec![Kind::Plain, Kind::Tuple(3, 4)],
+            ..All::default()
+        };
+        let map = to_map(&all).unwrap();
+        assert_eq!(from_map::<All>(&map).unwrap(), all);
+        // Also when it went through the kernel, whose lists have no order.
+        let packed = crate::nv::encode_native(&map).unwrap();
+        let back = crate::nv::decode(&packed).unwrap();
+        let reversed: NvMap = back.into_iter().rev().collect();
+        assert_eq!(from_map::<All>(&reversed).unwrap(), all);
+
+        assert_eq!(map.get("none"), None);
+        assert_eq!(map.get("unit"), Some(&Value::Boolean));
+        assert_eq!(map.u64("wide"), Some(u64::MAX));
+        assert!(matches!(map.get("numbers"), Some(Value::Uint32Array(_))));
+        assert!(matches!(map.get("many"), Some(Value::ListArray(_))));
+        assert_eq!(map.list("nested").map(NvMap::len), Some(12));
+    }
+
+    #[test]
+    fn what_has_no_form_is_refused_with_its_place() {
+        let error = |result: Result<NvMap, ConvertError>| result.unwrap_err().to_string();
+        assert_eq!(error(to_map(&7)), "neither a struct nor a map");
+        let holes = BTreeMap::from([("a", vec![Some(1), None])]);
+        assert_eq!(error(to_map(&holes)), "a: a sequence with a hole in it");
+        let nul = BTreeMap::from([("a", ["x", "y\0"])]);
+        assert!(error(to_map(&nul)).starts_with("a: 2: "));
+        assert!(to_map(&BTreeMap::from([("a\0", 1)])).is_err());
+        assert!(to_map(&BTreeMap::from([((1, 2), 1)])).is_err());
+        assert!(to_map(&BTreeMap::from([("a", u128::MAX)])).is_err());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_its_place() {
+        let mut map = NvMap::new();
+        map.insert(c"name", 5_u64);
+        let error = from_map::<Inner>(&map).unwrap_err().to_string();
+        assert!(
+            error.starts_with("name: invalid type: integer `5`"),
+            "{error}"
+        );
+        let error = from_map::<Inner>(&NvMap::new()).unwrap_err().to_string();
+        assert!(error.contains("missing field"), "{error}");
+        let byte = |value: Value| from_value::<u8>(&value);
+        assert_eq!(byte(Value::Int64(255)).unwrap(), 255);
+        assert!(byte(Value::Int64(256)).is_err());
+        assert!(byte(Value::Int64(-1)).is_err());
+        assert!(byte(Value::String(c"x".into())).is_err());
+        for names in [[c"1", c"3"], [c"0", c"1"], [c"1", c"x"], [c"1", c"01"]] {
+            let list: NvMap = names.map(|name| (name, 7_u64)).into_iter().collect();
+            assert!(from_map::<Vec<u64>>(&list).is_err(), "{names:?}");
+        }
+        let text = Value::String(std::ffi::CString::new(vec![0xff]).unwrap());
+        assert!(from_value::<String>(&text).is_err());
+        assert!(from_value::<Kind>(&Value::String(c"Absent".into())).is_err());
+        assert!(from_value::<Kind>(&Value::List(NvMap::new())).is_err());
+    }
+
+    #[test]
+    fn flags_are_what_is_wanted_of_them() {
+        assert!(from_value::<bool>(&Value::Boolean).unwrap());
+        assert_eq!(from_value::<Option<bool>>(&Value::Boolean).unwrap(), None);
+        assert_eq!(from_value::<()>(&Value::Boolean), Ok(()));
+        assert_eq!(
+            from_value::<&str>(&Value::String(c"x".into())).unwrap(),
+            "x"
+        );
+    }
+
+    #[test]
+    fn lists_are_written_without_secrets() {
+        let mut secret = NvMap::new();
+        secret.insert(c"wkeydata", Value::Uint8Array(vec![7; 32]));
+        let mut map = NvMap::new();
+        map.insert(c"hidden_args", secret);
+        map.insert(c"flag", Value::Boolean);
+        map.insert(c"numbers", vec![1_u64, 2]);
+        let json = serde_json::to_string(&map).unwrap();
+        assert_eq!(
+            json,
+            r#"{"hidden_args":"<hidden>","flag":true,"numbers":[1,2]}"#
+        );
+    }
+}

@@ -7,7 +7,7 @@ use zfs_core_sys::ioctl::{ZFS_IOC_GET_BOOTENV, ZFS_IOC_SET_BOOTENV};
 
 const OPERATION: Operation = Operation::BootEnvironment;
 const VERSION: &str = "version";
-const ENVMAP: &str = "envmap";
+const ENVMAP: &str = "grub:envmap";
 const RAW: u64 = 0;
 const LIST: u64 = 1;
 
@@ -49,7 +49,7 @@ impl Pool {
             Some(Value::Uint64(RAW)) => match answer.remove(ENVMAP) {
                 Some(Value::String(text)) => Ok(BootEnvironment::Text(text)),
                 None => Ok(BootEnvironment::Text(CString::default())),
-                Some(_) => Err(Error::protocol(OPERATION, name, "envmap is no text")),
+                Some(_) => Err(Error::protocol(OPERATION, name, "grub:envmap is no text")),
             },
             // FreeBSD's old form has none.
             None | Some(Value::Uint64(LIST)) => Ok(BootEnvironment::Pairs(answer)),
@@ -84,7 +84,7 @@ impl Pool {
         let mut input = match environment {
             BootEnvironment::Text(text) => {
                 let mut input = NvMap::new();
-                input.insert(c"envmap", text.clone());
+                input.insert(c"grub:envmap", text.clone());
                 input
             }
             BootEnvironment::Pairs(pairs) => {

@@ -3,7 +3,7 @@ use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::history::Line;
 use crate::nv::NvMap;
 use std::ffi::{c_uint, c_ulong};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zfs_core_sys::ioctl::{ZFS_IOC_DDT_PRUNE, ZFS_IOC_POOL_PREFETCH};
 use zfs_core_sys::newer::{since_2_3, since_2_4};
 
@@ -78,7 +78,7 @@ impl Pool {
     ///
     /// | kind | when |
     /// |---|---|
-    /// | `InvalidArgument` | not 1 to 100 percent; an age below a second |
+    /// | `InvalidArgument` | not 1 to 100 percent; an age below a second, or older than 1970 |
     /// | `Unsupported` | the module cannot, or the feature `fast_dedup` is not enabled |
     /// | `InProgress` | such a removal is running |
     /// | `NotFound` | no pool of that name is imported |
@@ -104,6 +104,8 @@ impl Pool {
         };
         let (unit, amount, flag) = match which {
             DdtPrune::OlderThan(age) if age.as_secs() == 0 => return refused("an age of nothing"),
+            // The module would take that removal to run for ever after.
+            DdtPrune::OlderThan(age) if age >= now() => return refused("older than 1970"),
             DdtPrune::OlderThan(age) => (since_2_3::ZPOOL_DDT_PRUNE_AGE, age.as_secs(), "-s"),
             DdtPrune::Percent(percent @ 1..=100) => {
                 (since_2_3::ZPOOL_DDT_PRUNE_PERCENTAGE, percent.into(), "-p")
@@ -131,6 +133,12 @@ impl Pool {
             .run()
             .map_err(|errno| Error::new(operation, self.name.as_str(), errno))
     }
+}
+
+fn now() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// The constants are small.

@@ -69,7 +69,7 @@ const NAMES: &[&CStr] = &[
     c"slow_io_events",
     LAST,
 ];
-/// Every module answers it, so that an answer without it was broken off.
+/// Every vdev has it, so that an answer without it was broken off.
 const LAST: &CStr = c"guid";
 
 /// The properties of a vdev at one moment.
@@ -389,7 +389,8 @@ impl Pool {
         };
         let mut found: Vec<(String, PoolProperty)> = Vec::with_capacity(NAMES.len());
         let mut wanted = NAMES;
-        // A module breaks off at the first name that it does not know.
+        // A module breaks off before the first name that it does not know, and, without a word,
+        // after one that was not set.
         while !wanted.is_empty() {
             let answer = self.ask_vdev(guid, wanted)?;
             for (name, value) in &answer {
@@ -399,8 +400,8 @@ impl Pool {
                 break;
             }
             let answered = |name: &&CStr| answer.get(&name.to_string_lossy()).is_some();
-            let unknown = wanted.iter().rposition(answered).map_or(0, |last| last + 1);
-            wanted = wanted.get(unknown + 1..).unwrap_or_default();
+            let last = wanted.iter().rposition(answered).unwrap_or(0);
+            wanted = wanted.get(last + 1..).unwrap_or_default();
         }
         for (name, value) in &self.ask_vdev(guid, &[])? {
             let name_text = name.to_string_lossy().into_owned();
