@@ -1,12 +1,14 @@
 //! What is done to devices: trims and initialisations.
 
 use super::{assert_history, module, pool, while_waiting};
-use crate::support::{DISK_SIZE, Parameter, TENANT, TestPool, as_user, run};
+use crate::support::{DISK_SIZE, Loop, Parameter, TENANT, TestPool, as_user, run, unmount};
 use helix_zfs::zfs_core::pool::{Activity, ActivityState, Targets, TrimOptions, VdevId, VdevStats};
 use helix_zfs::zfs_core::{
     DeviceActivity, ErrorKind, Outcome, Pool, PoolActivity, PoolStatus, Result, Waited,
 };
+use std::fs::File;
 use std::num::NonZeroU64;
+use tempfile::TempDir;
 
 fn guid(status: &PoolStatus, of: &TestPool, n: usize) -> u64 {
     status.vdevs().with_path(of.file(n)).unwrap().guid
@@ -153,14 +155,50 @@ fn a_trim_from_its_start_to_its_end() {
     assert!(history.contains(&line), "{history}");
 }
 
+/// A filesystem of files without holes, so that what is on them cannot be trimmed.
+struct Solid(TempDir);
+
+impl Solid {
+    fn new() -> Self {
+        let dir = TempDir::with_prefix("helix-zfs-").unwrap();
+        let path = dir.path().to_str().unwrap().to_owned();
+        run("mount", &["-t", "ramfs", "none", &path]);
+        Self(dir)
+    }
+}
+
+impl Drop for Solid {
+    fn drop(&mut self) {
+        let _ = unmount(self.0.path());
+    }
+}
+
+#[test]
+fn disks_that_cannot_trim() {
+    let solid = Solid::new();
+    let file = solid.0.path().join("disk");
+    File::create(&file).unwrap().set_len(DISK_SIZE).unwrap();
+    let block = Loop::new(&file);
+    let of = TestPool::files("no-trim", 0);
+    of.create(&[block.path()]);
+    let pool = pool(&of);
+    let options = TrimOptions::new();
+    assert_eq!(
+        kind(pool.trim(Targets::All, &options)),
+        ErrorKind::Unsupported
+    );
+    assert_eq!(
+        failed(pool.trim(Targets::These(&[block.path().into()]), &options)),
+        [(block.path().to_owned(), ErrorKind::Unsupported)]
+    );
+    run("zpool", &["destroy", of.name()]);
+}
+
 #[test]
 fn an_initialisation_from_its_start_to_its_end() {
     // The first is large enough not to be through before it is looked at.
     let of = TestPool::files("initialize", 2);
-    let large = std::fs::OpenOptions::new()
-        .write(true)
-        .open(of.file(0))
-        .unwrap();
+    let large = File::options().write(true).open(of.file(0)).unwrap();
     large.set_len(DISK_SIZE * 16).unwrap();
     let path = |n| of.file(n).to_str().unwrap().to_owned();
     of.create(&[&path(0), &path(1)]);

@@ -313,3 +313,18 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Scrub;
+
+    #[test]
+    fn flags_are_those_of_the_command() {
+        let written = |from, until| Scrub::Written { from, until }.flags();
+        assert_eq!(Scrub::Everything.flags(), "");
+        assert_eq!(Scrub::SinceLast.flags(), " -C");
+        assert_eq!(written(None, None), "");
+        assert_eq!(written(Some(1), None), " -S 1");
+        assert_eq!(written(Some(1), Some(2)), " -S 1 -E 2");
+    }
+}

@@ -170,3 +170,51 @@ fn read_failures(
     }
     Ok(failures)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nv::Value;
+    use zfs_core_sys::ZPOOL_TRIM_VDEVS;
+
+    fn read(list: &NvMap) -> Result<FailureList, String> {
+        let list = NvList::try_from(list).unwrap();
+        read_failures(Operation::Trim, ZPOOL_TRIM_VDEVS, Some(&list))
+    }
+
+    #[test]
+    fn numbers_mean_something_else_of_a_device() {
+        let mut vdevs = NvMap::new();
+        vdevs.insert(c"1", i64::from(libc::EROFS));
+        vdevs.insert(c"2", i64::from(libc::EINVAL));
+        vdevs.insert(c"3", i64::from(libc::ESRCH));
+        let mut list = NvMap::new();
+        list.insert(ZPOOL_TRIM_VDEVS, Value::List(vdevs));
+        let list = read(&list).unwrap();
+        let kinds: Vec<_> = list.failures.iter().map(|failure| failure.kind).collect();
+        assert_eq!(
+            kinds,
+            [
+                ErrorKind::DeviceUnavailable,
+                ErrorKind::WrongKind,
+                ErrorKind::NotInProgress
+            ]
+        );
+        assert_eq!(list.suppressed, 0);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted() {
+        let mut vdevs = NvMap::new();
+        vdevs.insert(c"1", c"text");
+        vdevs.insert(c"2", i64::MAX);
+        let mut list = NvMap::new();
+        list.insert(ZPOOL_TRIM_VDEVS, Value::List(vdevs));
+        let list = read(&list).unwrap();
+        assert_eq!((list.failures.len(), list.suppressed), (0, 2));
+
+        assert!(read(&NvMap::new()).unwrap().failures.is_empty());
+        let none = read_failures(Operation::Trim, ZPOOL_TRIM_VDEVS, None);
+        assert!(none.unwrap().failures.is_empty());
+    }
+}
