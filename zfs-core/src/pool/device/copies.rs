@@ -59,3 +59,163 @@ impl Survey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nv::{NvMap, Value};
+    use crate::pool::Stats;
+    use std::path::PathBuf;
+    use zfs_core_sys::ioctl::{VS_RESILVER_DEFERRED, VS_SCAN_PROCESSED, VS_STATE};
+
+    const ONLINE: u64 = 7;
+    const OFFLINE: u64 = 2;
+
+    fn vdev(kind: &str, guid: u64, state: u64) -> NvMap {
+        let mut words = vec![0_u64; 46];
+        words[VS_STATE] = state;
+        let mut vdev = NvMap::new();
+        vdev.insert(c"type", Value::string(kind).unwrap());
+        vdev.insert(c"id", guid % 10);
+        vdev.insert(c"guid", guid);
+        vdev.insert(c"vdev_stats", words);
+        vdev
+    }
+
+    fn file(guid: u64) -> NvMap {
+        vdev("file", guid, ONLINE)
+    }
+
+    fn offline(guid: u64) -> NvMap {
+        vdev("file", guid, OFFLINE)
+    }
+
+    /// One that was attached a moment ago.
+    fn fresh(guid: u64) -> NvMap {
+        let mut file = file(guid);
+        file.insert(c"resilver_txg", 9_u64);
+        file
+    }
+
+    /// One of which a word of the statistics is set.
+    fn with(guid: u64, word: usize) -> NvMap {
+        let mut words = vec![0_u64; 46];
+        (words[VS_STATE], words[word]) = (ONLINE, 1);
+        let mut file = file(guid);
+        file.insert(c"vdev_stats", words);
+        file
+    }
+
+    fn group(kind: &str, guid: u64, children: Vec<NvMap>) -> NvMap {
+        let mut group = vdev(kind, guid, ONLINE);
+        group.insert(c"nparity", 2_u64);
+        group.insert(c"draid_ndata", 1_u64);
+        group.insert(c"draid_nspares", 0_u64);
+        group.insert(c"children", Value::ListArray(children));
+        group
+    }
+
+    /// A pool of one vdev; `resilvering` is whether a resilver goes through it.
+    fn pool(top: NvMap, resilvering: bool) -> Survey {
+        let mut root = group("root", 1, vec![top]);
+        let mut scan = vec![0_u64; 15];
+        (scan[0], scan[1]) = (2, if resilvering { 1 } else { 2 });
+        root.insert(c"scan_stats", scan);
+        let mut config = NvMap::new();
+        config.insert(c"version", 5000_u64);
+        config.insert(c"name", c"tank");
+        config.insert(c"state", 0_u64);
+        config.insert(c"txg", 4_u64);
+        config.insert(c"pool_guid", 1_u64);
+        config.insert(c"vdev_tree", root);
+        Survey::read(Stats {
+            config,
+            altroot: PathBuf::new(),
+            fault: None,
+        })
+        .unwrap()
+    }
+
+    fn required(top: NvMap) -> Vec<u64> {
+        required_during(top, false)
+    }
+
+    /// The devices that the pool cannot do without.
+    fn required_during(top: NvMap, resilvering: bool) -> Vec<u64> {
+        let survey = pool(top, resilvering);
+        let top = &survey.status.root.children[0];
+        top.walk()
+            .filter(|vdev| vdev.children.is_empty())
+            .map(|vdev| vdev.guid)
+            .filter(|guid| !survey.can_do_without(top, *guid))
+            .collect()
+    }
+
+    #[test]
+    fn a_device_without_redundancy_is_required() {
+        assert_eq!(required(file(20)), [20]);
+    }
+
+    #[test]
+    fn the_last_that_works_of_a_mirror_is_required() {
+        let mirror = |children| required(group("mirror", 20, children));
+        assert!(mirror(vec![file(21), file(22)]).is_empty());
+        assert_eq!(mirror(vec![file(21), offline(22)]), [21]);
+        assert!(mirror(vec![file(21), offline(22), file(23)]).is_empty());
+    }
+
+    #[test]
+    fn what_is_resilvered_does_not_count() {
+        let mirror = |other| group("mirror", 20, vec![file(21), other]);
+        assert_eq!(required(mirror(fresh(22))), [21]);
+        assert_eq!(
+            required_during(mirror(with(22, VS_RESILVER_DEFERRED)), true),
+            [21]
+        );
+        assert_eq!(
+            required_during(mirror(with(22, VS_SCAN_PROCESSED)), true),
+            [21]
+        );
+        assert!(required(mirror(with(22, VS_SCAN_PROCESSED))).is_empty());
+    }
+
+    #[test]
+    fn a_raidz_can_lose_its_parity() {
+        let raidz = |children| required(group("raidz", 20, children));
+        let three = [file(21), file(22), file(23)];
+        assert!(raidz([&three[..], &[file(24)]].concat()).is_empty());
+        assert!(raidz([&three[..], &[offline(24)]].concat()).is_empty());
+        assert_eq!(
+            raidz(vec![file(21), file(22), offline(23), offline(24)]),
+            [21, 22]
+        );
+        assert_eq!(
+            required(group(
+                "draid",
+                20,
+                vec![file(21), file(22), fresh(23), offline(24)]
+            )),
+            [21, 22]
+        );
+    }
+
+    #[test]
+    fn what_replaces_counts_when_it_is_complete() {
+        let mirror = |new| {
+            let replacing = group("replacing", 22, vec![offline(23), new]);
+            required(group("mirror", 20, vec![file(21), replacing]))
+        };
+        assert_eq!(mirror(fresh(24)), [21]);
+        assert!(mirror(file(24)).is_empty());
+        let spare = group("spare", 22, vec![offline(23), file(24)]);
+        assert_eq!(
+            required(group("mirror", 20, vec![offline(21), spare])),
+            [24]
+        );
+    }
+
+    #[test]
+    fn what_nobody_knows_is_left_to_the_kernel() {
+        assert!(required(group("cloud", 20, vec![file(21), offline(22)])).is_empty());
+    }
+}

@@ -3,9 +3,9 @@
 use super::VdevId;
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::nv::NvMap;
-use crate::pool::scan::{ScanFunction, ScanState};
+use crate::pool::scan::ScanState;
 use crate::pool::status::PoolStatus;
-use crate::pool::vdev::{Vdev, VdevClass, VdevKind};
+use crate::pool::vdev::{Repair, Vdev, VdevClass, VdevKind};
 use crate::pool::{Pool, Stats};
 use std::path::Path;
 
@@ -101,22 +101,8 @@ impl Pool {
 
     /// Looks at a pool, whatever its state.
     pub(in crate::pool) fn survey_any(&self, operation: Operation) -> Result<Survey> {
-        let Stats {
-            config,
-            altroot,
-            fault,
-        } = self.stats(operation)?;
-        let protocol = |what| Error::protocol(operation, self.name.as_str(), what);
-        let status = PoolStatus::read(&config, altroot, fault).map_err(protocol)?;
-        let mut incomplete = Vec::new();
-        if let Some(tree) = config.list("vdev_tree") {
-            collect_resilvered(tree, &mut incomplete);
-        }
-        Ok(Survey {
-            status,
-            config,
-            incomplete,
-        })
+        Survey::read(self.stats(operation)?)
+            .map_err(|what| Error::protocol(operation, self.name.as_str(), what))
     }
 
     /// The vdev that `id` means, in a pool that is open.
@@ -157,6 +143,24 @@ fn collect_resilvered(vdev: &NvMap, guids: &mut Vec<u64>) {
 }
 
 impl Survey {
+    pub(super) fn read(stats: Stats) -> Result<Self, String> {
+        let Stats {
+            config,
+            altroot,
+            fault,
+        } = stats;
+        let status = PoolStatus::read(&config, altroot, fault)?;
+        let mut incomplete = Vec::new();
+        if let Some(tree) = config.list("vdev_tree") {
+            collect_resilvered(tree, &mut incomplete);
+        }
+        Ok(Self {
+            status,
+            config,
+            incomplete,
+        })
+    }
+
     /// The vdev that `id` means. Of a hot spare in use it is the place in the tree.
     pub(in crate::pool) fn find(&self, id: &VdevId) -> Option<&Vdev> {
         let path = match id {
@@ -202,22 +206,17 @@ impl Survey {
 
     /// Whether a device still lacks data that a resilver is to bring, as far as can be seen.
     pub(super) fn is_incomplete(&self, device: &Vdev) -> bool {
-        let resilvering = self.status.scan.as_ref().is_some_and(|scan| {
-            (scan.function, scan.state) == (ScanFunction::Resilver, ScanState::Scanning)
-        });
         self.incomplete.contains(&device.guid)
-            || device.stats.as_ref().is_some_and(|stats| {
-                stats.resilver_deferred || (resilvering && stats.scan_processed > 0)
-            })
+            || matches!(
+                device.repair,
+                Some(Repair::Resilvering | Repair::AwaitingResilver)
+            )
     }
 
     /// Whether the data of a device are being moved to others.
     pub(super) fn is_removing(&self) -> bool {
-        // The state in `pool_removal_stat_t`, which all scans share.
-        const SCANNING: u64 = 1;
-        let removal = self.config.list("vdev_tree");
-        let removal = removal.and_then(|tree| tree.u64s("removal_stats"));
-        removal.and_then(<[u64]>::first) == Some(&SCANNING)
+        let removal = self.status.removal.as_ref();
+        removal.is_some_and(|removal| removal.state == ScanState::Scanning)
     }
 
     /// Whether a feature is enabled in the pool.

@@ -1,1 +1,0 @@
-//! Devices of a pool: offline, attached, replaced, added, removed, split.
