@@ -4,13 +4,20 @@ use super::{
     assert_recorded, assert_shown, disk, made, more, path, pool, refused, refused_early,
     refused_late, settle, shown,
 };
-use crate::support::{Mounted, TENANT, TestPool, as_user, noise, run};
+use crate::support::{Mounted, Parameter, TENANT, TestPool, as_user, noise, run};
 use helix_zfs::zfs_core::ErrorKind::{
-    DeviceInUse, DeviceTooSmall, InProgress, InvalidArgument, LastCopy, NotFound, PermissionDenied,
-    SectorSizeMismatch, Unsupported, WrongKind,
+    Busy, DeviceInUse, DeviceTooSmall, InProgress, InvalidArgument, LastCopy, NotFound,
+    PermissionDenied, SectorSizeMismatch, Unsupported, WrongKind,
 };
 use helix_zfs::zfs_core::SyncMode;
-use helix_zfs::zfs_core::pool::{AttachOptions, Device, Resilver};
+use helix_zfs::zfs_core::pool::{
+    AttachOptions, Device, OfflineMode, Resilver, ScanState, SplitOptions,
+};
+
+fn is_resilvering(of: &TestPool) -> bool {
+    let scan = pool(of).status().unwrap().scan;
+    scan.is_some_and(|scan| scan.state == ScanState::Scanning)
+}
 
 fn sequential() -> AttachOptions {
     AttachOptions::new().resilver(Resilver::Sequential)
@@ -27,11 +34,26 @@ fn a_device_becomes_a_mirror_and_another() {
     let (old, new, third) = (of.file(0), more(&of, "new", 128), more(&of, "third", 128));
     refused_early(pool.detach(&old), WrongKind, "disk0");
 
+    let standstill = Parameter::scans_stand_still();
     pool.attach(&old, &new, &options).unwrap();
     let line = format!("zpool attach {} {} {}", of.name(), path(&old), path(&new));
     assert_recorded(&of, &line);
     // It has not got everything yet.
-    refused(pool.detach(&old), LastCopy, "disk0");
+    let temporary = OfflineMode::Temporary;
+    refused_early(pool.detach(&old), LastCopy, "disk0");
+    refused_early(pool.offline(&old, temporary), LastCopy, "disk0");
+    refused_early(pool.fault(&old, temporary), LastCopy, "disk0");
+    let split = pool.split("hz-part", &SplitOptions::new());
+    refused_early(split, Busy, "new");
+    while !is_resilvering(&of) {
+        std::thread::yield_now();
+    }
+    refused_late(
+        pool.attach(&old, &third, &sequential()),
+        InProgress,
+        "disk0",
+    );
+    drop(standstill);
     settle(&of);
     assert_shown(&of, "mirror-0", "ONLINE");
     pool.detach(&old).unwrap();

@@ -5,7 +5,8 @@ use super::{
     shown,
 };
 use helix_zfs::zfs_core::ErrorKind::{Busy, LastCopy, NotFound, WrongKind};
-use helix_zfs::zfs_core::pool::{AttachOptions, OfflineMode};
+use helix_zfs::zfs_core::SyncMode;
+use helix_zfs::zfs_core::pool::{AttachOptions, OfflineMode, OnlineMode, VdevState};
 
 #[test]
 fn a_spare_stands_in_and_stays() {
@@ -62,6 +63,15 @@ fn a_spare_stands_in_and_stays() {
     pool.detach(&spare).unwrap();
     assert_shown(&of, path(&spare), "AVAIL");
     assert_eq!(shown(&of, "spare-0"), None);
+
+    pool.use_spare(&old, &spare, &options).unwrap();
+    settle(&of);
+    let state = pool.online(&old, OnlineMode::Unspare).unwrap();
+    assert_eq!(state, VdevState::Healthy);
+    while shown(&of, path(&spare)).as_deref() != Some("AVAIL") {
+        pool.sync(SyncMode::Force).unwrap();
+    }
+    assert_shown(&of, path(&old), "ONLINE");
 
     pool.use_spare(&old, &spare, &options).unwrap();
     settle(&of);

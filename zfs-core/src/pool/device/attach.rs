@@ -166,9 +166,10 @@ impl Pool {
 
     /// Lets a hot spare of the pool stand in for a device.
     ///
-    /// The spare goes back to waiting when the device is back and has what it missed, or when it is
-    /// [detached](Self::detach). When the device is detached instead, the spare takes its place for
-    /// good.
+    /// The spare goes back to waiting when it is [detached](Self::detach), or of itself after the
+    /// device was brought back with [`Unspare`](super::super::OnlineMode::Unspare) or by
+    /// [`clear_vdev`](Self::clear_vdev) and has all its data. When the device is detached instead,
+    /// the spare takes its place for good.
     ///
     /// # Errors
     ///

@@ -26,6 +26,8 @@ pub enum OnlineMode {
     Plain,
     /// Uses the space that the device has grown by.
     Expand,
+    /// Lets go of the hot spare that stands in for the device, when the device has all its data.
+    Unspare,
 }
 
 /// States, as requests name them.
@@ -34,6 +36,7 @@ const STATE_FAULTED: u64 = 5;
 const STATE_ONLINE: u64 = 7;
 
 const OFFLINE_TEMPORARY: u64 = 1;
+const ONLINE_UNSPARE: u64 = 2;
 const ONLINE_EXPAND: u64 = 8;
 
 /// Why a device is faulted: from outside, until the next import or beyond it.
@@ -91,7 +94,8 @@ impl Pool {
     ///
     /// A device that is there again is [`Healthy`](VdevState::Healthy), and what it has missed is
     /// resilvered. One that cannot be opened or was faulted stays in its state: this is no error.
-    /// A faulted one is brought back by [`clear_vdev`](Self::clear_vdev).
+    /// A faulted one is brought back by [`clear_vdev`](Self::clear_vdev), which also lets go of a
+    /// hot spare that stands in for it.
     ///
     /// [`OnlineMode::Expand`] does not change partitions: on a disk that ZFS was given whole, which
     /// the `zpool` command partitions anew, that is left to the caller.
@@ -117,6 +121,7 @@ impl Pool {
                 return Err(target.refuse(ErrorKind::WrongKind, "a cache cannot expand"));
             }
             OnlineMode::Expand => (ONLINE_EXPAND, "-e "),
+            OnlineMode::Unspare => (ONLINE_UNSPARE, ""),
         };
         let state = self.set_state(&target, STATE_ONLINE, flags)?;
         self.record_vdev("online", option, &target);
