@@ -1,8 +1,8 @@
 //! Attaching, replacing, detaching.
 
 use super::{
-    assert_recorded, assert_shown, disk, made, more, path, pool, refused, refused_early,
-    refused_late, settle, shown,
+    assert_recorded, assert_shown, disk, made, more, path, pool, refused_early, refused_late,
+    settle, shown,
 };
 use crate::support::{Mounted, Parameter, TENANT, TestPool, as_user, noise, run};
 use helix_zfs::zfs_core::ErrorKind::{
@@ -70,7 +70,6 @@ fn a_device_becomes_a_mirror_and_another() {
         path(&third)
     );
     assert_recorded(&of, &line);
-    refused(pool.detach(&new), LastCopy, "new");
     settle(&of);
     assert_eq!(shown(&of, path(&new)), None);
     assert_shown(&of, path(&third), "ONLINE");
@@ -101,8 +100,10 @@ fn a_new_disk_in_the_old_place() {
     // To end a replacement, the new device is detached.
     let new = more(&of, "new", 96);
     pool.offline(&place, Default::default()).unwrap();
+    let standstill = Parameter::scans_stand_still();
     pool.replace(&place, &new, &AttachOptions::new()).unwrap();
     pool.detach(&new).unwrap();
+    drop(standstill);
     assert_eq!(shown(&of, path(&new)), None);
     assert_shown(&of, path(&place), "OFFLINE");
 }

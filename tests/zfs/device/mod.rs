@@ -7,8 +7,9 @@ mod spare;
 mod split;
 mod state;
 
-use crate::support::{TestPool, output, run, zfs};
-use helix_zfs::zfs_core::{Error, ErrorKind, Pool, Result, SyncMode};
+use crate::support::{TestPool, zfs};
+use helix_zfs::zfs_core::history::HistoryEvent;
+use helix_zfs::zfs_core::{Error, ErrorKind, Pool, PoolActivity, Result, SyncMode};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -47,13 +48,11 @@ fn made(topic: &str, layout: &str) -> TestPool {
     of
 }
 
-/// What `zpool status` has in the column of the state.
+/// How well a vdev is, in the word that `zpool status` prints.
 fn shown(of: &TestPool, vdev: &str) -> Option<String> {
-    let text = run("zpool", &["status", "-P", of.name()]);
-    text.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        (words.next() == Some(vdev)).then(|| words.next().unwrap_or_default().to_owned())
-    })
+    let status = pool(of).status().unwrap();
+    let vdev = status.vdevs().find(|found| found.to_string() == vdev);
+    vdev.map(|vdev| vdev.health().to_string())
 }
 
 #[track_caller]
@@ -63,6 +62,7 @@ fn assert_shown(of: &TestPool, vdev: &str, state: &str) {
 
 /// Waits for resilvers, replacements and removals to end.
 fn settle(of: &TestPool) {
+    use PoolActivity::{Remove, Replace, Resilver};
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         // They go on with each transaction group, which takes seconds to come of itself.
@@ -71,10 +71,11 @@ fn settle(of: &TestPool) {
                 pool(of).sync(SyncMode::Force).unwrap();
             }
         });
-        let activities = "resilver,replace,remove";
-        let waited = output("zpool", &["wait", "-t", activities, of.name()]);
+        let waited = [Resilver, Replace, Remove].map(|activity| pool(of).wait_for(activity));
         done.store(true, Ordering::Relaxed);
-        assert!(waited.status.success(), "{waited:?}");
+        for outcome in waited {
+            outcome.unwrap();
+        }
     });
     // The names of the vdevs change a moment later.
     pool(of).sync(SyncMode::Force).unwrap();
@@ -104,10 +105,15 @@ fn refused_late<T: std::fmt::Debug>(result: Result<T>, kind: ErrorKind, object: 
     assert!(error.errno().is_some(), "{error}");
 }
 
-/// That the pool's history ends in `line`.
+/// That the last line of the pool's history ends in `line`.
 #[track_caller]
 fn assert_recorded(of: &TestPool, line: &str) {
-    let text = run("zpool", &["history", of.name()]);
-    let last = text.lines().rfind(|line| !line.is_empty()).unwrap();
+    let lines = pool(of)
+        .history()
+        .filter_map(|record| match record.unwrap().event {
+            HistoryEvent::Command(line) => Some(line),
+            _ => None,
+        });
+    let last = lines.last().unwrap();
     assert!(last.ends_with(line), "{last}");
 }

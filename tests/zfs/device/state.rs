@@ -267,7 +267,8 @@ fn a_log_that_was_not_replayed_stays() {
     run("zpool", &["freeze", of.name()]);
     mounted.write("data", noise(64 << 10, 7));
     drop(mounted);
-    reimport(&of, &["-N"]);
+    // Nor was it that the pool is exported.
+    reimport(&of, &["-N", "-f"]);
     let log = of.file(2);
     refused_late(pool.offline(&log, OfflineMode::Persistent), Busy, "disk2");
     refused_late(pool.remove(&log), Busy, "disk2");

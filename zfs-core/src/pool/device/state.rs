@@ -1,7 +1,7 @@
 //! Taking devices offline, and back.
 
 use super::VdevId;
-use super::survey::Target;
+use super::survey::{Survey, Target};
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::pool::Pool;
 use crate::pool::health::VdevState;
@@ -167,8 +167,7 @@ impl Pool {
             .find(&VdevId::Guid(target.guid))
             .map(|vdev| vdev.state);
         if state == Some(VdevState::Degraded) {
-            self.clear_guid(target.guid)
-                .map_err(|errno| target.failed(errno))?;
+            self.clear_guid(&survey, target.guid, |errno| target.failed(errno))?;
             return Err(target.refuse(ErrorKind::LastCopy, "the kernel left it in use"));
         }
         Ok(())
@@ -178,7 +177,9 @@ impl Pool {
     /// suspended pool go on.
     ///
     /// A pool that could not be opened is tried again. It is not taken back to an earlier
-    /// transaction group.
+    /// transaction group. A suspended pool whose devices still fail is suspended again, possibly
+    /// after the call is over. That a suspended pool was cleared is not written into its history,
+    /// for the line would wait with the pool.
     ///
     /// # Errors
     ///
@@ -196,12 +197,12 @@ impl Pool {
     #[doc(alias = "zpool_clear")]
     pub fn clear(&self) -> Result<()> {
         const OPERATION: Operation = Operation::ClearErrors;
-        // The kernel has an I/O error for a pool that there is not.
-        self.stats(OPERATION)?;
+        let survey = self.survey_any(OPERATION)?;
         let name = self.name.as_str();
-        self.clear_guid(0)
-            .map_err(|errno| Error::new(OPERATION, name, errno))?;
-        self.zfs.record(|| format!("zpool clear {name}"));
+        let failed = |errno| Error::new(OPERATION, name, errno);
+        if self.clear_guid(&survey, 0, failed)? {
+            self.zfs.record(|| format!("zpool clear {name}"));
+        }
         Ok(())
     }
 
@@ -229,16 +230,32 @@ impl Pool {
         if target.class == VdevClass::Spare {
             return Err(target.refuse(ErrorKind::WrongKind, "it is a hot spare that waits"));
         }
-        self.clear_guid(target.guid)
-            .map_err(|errno| target.failed(errno))?;
-        self.record_vdev("clear", "", &target);
+        if self.clear_guid(&survey, target.guid, |errno| target.failed(errno))? {
+            self.record_vdev("clear", "", &target);
+        }
         Ok(())
     }
 
-    fn clear_guid(&self, guid: u64) -> Result<(), Errno> {
+    /// Clears a vdev, or all of them. Returns whether that goes into the history.
+    fn clear_guid(
+        &self,
+        before: &Survey,
+        guid: u64,
+        failed: impl Fn(Errno) -> Error,
+    ) -> Result<bool> {
         let mut request = self.vdev_request(ZFS_IOC_CLEAR, guid);
         request.cmd().zc_cookie = NO_REWIND;
-        request.run()
+        request.run().map_err(&failed)?;
+        if before.status.suspended.is_none() {
+            return Ok(true);
+        }
+        let after = self.survey_any(Operation::ClearErrors)?;
+        if after.status.suspended.is_some() {
+            return Err(failed(Errno::EIO).with_detail("the devices still fail"));
+        }
+        // Writing a line waits until I/O works, and it can be found a moment later that it does
+        // not yet.
+        Ok(false)
     }
 
     /// Asks for a state, and returns the one that the kernel answers with.
