@@ -3,12 +3,17 @@
  * measurement needs and only C reaches.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -20,6 +25,7 @@ int baseline_init(void);
 int baseline_snapshot(const char *const *names, size_t count);
 int baseline_cpu_ns(uint64_t *ns);
 int baseline_answer_snapshots(void);
+int baseline_list(const char *root, int what, uint64_t *count, uint64_t *sum);
 
 int
 baseline_init(void)
@@ -41,6 +47,110 @@ baseline_snapshot(const char *const *names, size_t count)
 	nvlist_free(failures);
 	nvlist_free(snaps);
 	return error;
+}
+
+/*
+ * Where zfs_cmd_t, which no installed header has, keeps what a list needs.
+ */
+enum {
+	CMD_SIZE = 13744,
+	CMD_NAME = 0,
+	CMD_DST = 4112,
+	CMD_DST_SIZE = 4120,
+	CMD_COOKIE = 12616,
+	CMD_SIMPLE = 13668,
+	DST_SIZE = 64 * 1024,
+};
+
+/* What is listed of each snapshot. */
+enum { LIST_NAMES, LIST_FIGURES, LIST_ALL, LIST_UNREAD };
+
+static void
+cmd_set(char *cmd, size_t field, uint64_t value)
+{
+	memcpy(cmd + field, &value, sizeof (value));
+}
+
+/* The next entry below `of`: 0, an errno, or ESRCH at the end. */
+static int
+list_next(int fd, unsigned long request, char *cmd, const char *of)
+{
+	strcpy(cmd + CMD_NAME, of);
+	return ioctl(fd, request, cmd) == 0 ? 0 : errno;
+}
+
+/* Adds up what was asked for of one answer. */
+static int
+list_read(char *dst, const char *cmd, int what, uint64_t *sum)
+{
+	static const char *const figures[] = { "creation", "used", "referenced" };
+	nvlist_t *all = NULL, *one;
+	uint64_t size, value;
+	int error;
+
+	memcpy(&size, cmd + CMD_DST_SIZE, sizeof (size));
+	if ((error = nvlist_unpack(dst, size, &all, 0)) != 0)
+		return error;
+	for (size_t i = 0; what == LIST_FIGURES && i < 3 && error == 0; i++) {
+		error = nvlist_lookup_nvlist(all, figures[i], &one);
+		if (error == 0)
+			error = nvlist_lookup_uint64(one, "value", &value);
+		if (error == 0)
+			*sum += value;
+	}
+	nvlist_free(all);
+	return error;
+}
+
+/*
+ * Lists the snapshots of the datasets immediately below `root`: how many there are, and the sum of
+ * their figures, or of the lengths of their names.
+ */
+int
+baseline_list(const char *root, int what, uint64_t *count, uint64_t *sum)
+{
+	char *parent = calloc(1, CMD_SIZE), *child = calloc(1, CMD_SIZE);
+	char *dst = malloc(DST_SIZE);
+	int fd = open("/dev/zfs", O_RDWR | O_CLOEXEC);
+	int error = 0;
+
+	*count = *sum = 0;
+	if (parent == NULL || child == NULL || dst == NULL)
+		error = ENOMEM;
+	else if (fd < 0)
+		error = errno;
+	while (error == 0) {
+		error = list_next(fd, ZFS_IOC_DATASET_LIST_NEXT, parent, root);
+		if (error != 0)
+			break;
+		memset(child, 0, CMD_SIZE);
+		for (;;) {
+			if (what == LIST_NAMES) {
+				child[CMD_SIMPLE] = 1;
+			} else {
+				cmd_set(child, CMD_DST, (uint64_t)(uintptr_t)dst);
+				cmd_set(child, CMD_DST_SIZE, DST_SIZE);
+			}
+			error = list_next(fd, ZFS_IOC_SNAPSHOT_LIST_NEXT, child, parent);
+			if (error != 0)
+				break;
+			++*count;
+			if (what == LIST_NAMES)
+				*sum += strlen(child);
+			else if (what != LIST_UNREAD)
+				error = list_read(dst, child, what, sum);
+			if (error != 0)
+				break;
+		}
+		if (error == ESRCH)
+			error = 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	free(dst);
+	free(child);
+	free(parent);
+	return error == ESRCH ? 0 : error;
 }
 
 /* CPU time, user and system, of this thread and of the children that were waited for. */

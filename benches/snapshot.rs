@@ -15,6 +15,7 @@
     reason = "a program that reports to its user"
 )]
 
+#[allow(dead_code, reason = "another benchmark uses it")]
 mod support;
 
 use std::process::ExitCode;

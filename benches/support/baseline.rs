@@ -1,5 +1,6 @@
 //! The C side, `benches/baseline.c`. All that is `unsafe` about the benchmarks is here.
 
+use helix_zfs::zfs_core::DatasetName;
 use std::ffi::{CString, c_char, c_int};
 use std::io;
 use std::time::Duration;
@@ -9,6 +10,7 @@ unsafe extern "C" {
     fn baseline_snapshot(names: *const *const c_char, count: usize) -> c_int;
     fn baseline_cpu_ns(ns: *mut u64) -> c_int;
     fn baseline_answer_snapshots() -> c_int;
+    fn baseline_list(root: *const c_char, what: c_int, count: *mut u64, sum: *mut u64) -> c_int;
 }
 
 fn check(errno: c_int) -> io::Result<()> {
@@ -37,6 +39,41 @@ impl Baseline {
         // NUL, belong to `names`, and are only read.
         check(unsafe { baseline_snapshot(names, count) })
     }
+}
+
+/// What a list has of each snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Names,
+    /// Creation, used and referenced.
+    Figures,
+    AllProperties,
+    /// All properties, which nobody reads: what the kernel takes.
+    Unread,
+}
+
+/// What a list came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) count: u64,
+    /// Of all figures, or of the lengths of all names.
+    pub(crate) sum: u64,
+}
+
+/// Lists the snapshots of all datasets immediately below `root`.
+pub(crate) fn list(root: &DatasetName, wanted: Wanted) -> io::Result<Listed> {
+    let what = match wanted {
+        Wanted::Names => 0,
+        Wanted::Figures => 1,
+        Wanted::AllProperties => 2,
+        Wanted::Unread => 3,
+    };
+    let mut listed = Listed { count: 0, sum: 0 };
+    let (count, sum) = (&raw mut listed.count, &raw mut listed.sum);
+    // SAFETY: the name ends in NUL and is only read; the other pointers are to live variables of
+    // their types. A name that was checked fits into the command that it is copied to.
+    check(unsafe { baseline_list(root.as_c_str().as_ptr(), what, count, sum) })?;
+    Ok(listed)
 }
 
 /// Names as C programs have them.

@@ -58,6 +58,11 @@ impl BenchPool {
         })
     }
 
+    /// Its root filesystem.
+    pub(crate) fn root(&self, zfs: &Zfs) -> Result<Dataset> {
+        Ok(zfs.dataset(&self.name)?)
+    }
+
     /// New filesystems in this pool.
     pub(crate) fn filesystems(&self, zfs: &Zfs, count: usize) -> Result<Vec<Dataset>> {
         (0..count)

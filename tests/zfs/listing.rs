@@ -1,5 +1,6 @@
 //! Lists of whole trees, against what the `zfs` command lists.
 
+use crate::examples::{fails, works};
 use crate::support::{Mounted, Scratch, TENANT, as_user, output, run, zfs};
 use helix_zfs::zfs_core::listing::{Listed, Listing, Order, Row, RowName};
 use helix_zfs::zfs_core::props::{Prop, Quota, UserProps};
@@ -201,6 +202,18 @@ fn columns_are_those_of_the_command() {
     assert_eq!((row.get(Prop::Creation), row.user("helix:n")), (None, None));
     assert!(row.properties().is_none());
     assert_eq!(row.stats().unwrap().clones, 1);
+    // As JSON.
+    let json = serde_json::to_value(row).unwrap();
+    let expected = serde_json::json!({
+        "name": snapshot.name().as_str(),
+        "type": "snapshot",
+        "kind": "filesystem",
+        "guid": row.stats().unwrap().guid,
+        "createtxg": row.stats().unwrap().create_txg,
+        "properties": {"used": row.number(Prop::Used).unwrap()},
+        "user": {},
+    });
+    assert_eq!(json, expected);
     // All of them, as they are read one by one.
     let all = Listing::new(Listed::DATASETS | Listed::SNAPSHOTS).all_properties();
     for row in rows(&tree.scratch, &all) {
@@ -215,6 +228,28 @@ fn columns_are_those_of_the_command() {
             assert_eq!(row.get(prop), alone.get(prop), "{} {prop}", row.name());
         }
     }
+}
+
+#[test]
+fn the_example_prints_the_same() {
+    let tree = Tree::new("list-example");
+    let name = tree.scratch.name();
+    let columns = "name,creation,used,quota,helix:n";
+    let told = command(&["-t", "filesystem,volume,snapshot", "-o", columns], name);
+    let arguments = [name, "creation", "used", "quota", "helix:n"];
+    let told = |ours: String| {
+        let mut lines: Vec<String> = ours.lines().map(str::to_owned).collect();
+        let same = lines == told;
+        lines.sort();
+        let mut sorted = told.clone();
+        sorted.sort();
+        assert_eq!(lines, sorted);
+        same
+    };
+    assert!(told(works("fast_list", &arguments)), "not in order");
+    let any = [&["--any", "--threads", "2"][..], &arguments].concat();
+    told(works("fast_list", &any));
+    assert!(fails("fast_list", &[name, "nonsense"]).contains("no property nonsense"));
 }
 
 #[test]

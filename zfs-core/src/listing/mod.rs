@@ -49,6 +49,8 @@
 mod options;
 mod parallel;
 mod row;
+#[cfg(feature = "serde")]
+mod serialize;
 mod source;
 mod walk;
 
@@ -56,7 +58,7 @@ pub use options::{Listed, Listing, Order};
 pub use row::{Row, RowName, Stats};
 
 use crate::dataset::Dataset;
-use crate::error::Result;
+use crate::error::{Operation, Result};
 use crate::list::DatasetEntry;
 use parallel::Parallel;
 use source::Plan;
@@ -132,7 +134,8 @@ impl Dataset {
     #[doc(alias = "ZFS_IOC_SNAPSHOT_LIST_NEXT")]
     pub fn list(&self, listing: &Listing) -> Result<Rows> {
         let plan = Plan::new(&self.zfs, listing);
-        let entry = DatasetEntry::stat(&self.zfs, &self.name)?;
+        let entry = DatasetEntry::stat(&self.zfs, &self.name)
+            .map_err(|error| error.during(Operation::ListDatasets))?;
         let row = plan.root(entry)?;
         let first = Todo::start(row, 0);
         let source = match plan.threads() {
@@ -143,5 +146,17 @@ impl Dataset {
             ready: VecDeque::new(),
             source: Some(source),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_can_be_taken_elsewhere() {
+        fn is_send<T: Send + 'static>() {}
+        is_send::<Rows>();
+        is_send::<Row>();
     }
 }

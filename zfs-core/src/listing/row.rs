@@ -147,6 +147,11 @@ impl Row {
         }
     }
 
+    #[cfg(feature = "serde")]
+    pub(super) fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
     /// Its full name.
     #[must_use]
     pub fn name(&self) -> &RowName {

@@ -40,6 +40,12 @@ impl Columns {
         }
     }
 
+    /// The native properties of each row.
+    #[cfg(feature = "serde")]
+    pub(super) fn native(&self) -> impl Iterator<Item = Prop> + '_ {
+        Prop::ALL.iter().copied().filter(|prop| self.has(*prop))
+    }
+
     pub(super) fn has(&self, prop: Prop) -> bool {
         self.native.contains(&prop) || self.all && !prop.is_of_files()
     }
