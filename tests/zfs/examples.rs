@@ -378,6 +378,23 @@ fn a_scrub_is_watched() {
 }
 
 #[test]
+fn a_mirror_is_made() {
+    let pool = TestPool::files("ex-mirror", 2);
+    let files = [0, 1].map(|n| pool.file(n).to_str().expect("UTF-8").to_owned());
+    let [name, one, other] = [pool.name(), &files[0], &files[1]];
+    let refused = fails("zpool_create_mirror", &[name, one, one]);
+    assert!(refused.contains("one device"), "{refused}");
+    assert!(fails("zpool_create_mirror", &[name, one]).starts_with("usage: "));
+    let told = works("zpool_create_mirror", &[name, one, other]);
+    let tree = format!("{name}: ONLINE\n  mirror-0 ONLINE\n  {one} ONLINE\n  {other} ONLINE\n");
+    assert!(told.starts_with(&tree), "{told}");
+    assert_eq!(zfs_get("mountpoint", name), "none");
+    let again = format!("{name}-b");
+    let refused = fails("zpool_create_mirror", &["--overwrite", &again, one, other]);
+    assert!(refused.contains("is part of the pool"), "{refused}");
+}
+
+#[test]
 fn the_tour() {
     let told = works("tour", &[]);
     let verdict = told.lines().last().unwrap_or_default();

@@ -249,3 +249,134 @@ fn read_newest(
         None => failure.map_or(Ok(None), Err),
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SIZE: u64 = 5 * LABEL_LEN + 4096;
+
+    /// The list of a label.
+    pub(in crate::pool) fn list(guid: u64, txg: u64) -> NvMap {
+        let mut tree = NvMap::new();
+        tree.insert(c"type", c"file");
+        tree.insert(c"id", 0_u64);
+        tree.insert(c"guid", guid);
+        tree.insert(c"path", c"/old");
+        let mut list = NvMap::new();
+        list.insert(c"version", 5000_u64);
+        list.insert(c"name", c"tank");
+        list.insert(c"state", 1_u64);
+        list.insert(c"txg", txg);
+        list.insert(c"pool_guid", 9_u64);
+        list.insert(c"guid", guid);
+        list.insert(c"top_guid", guid);
+        list.insert(c"vdev_children", 1_u64);
+        list.insert(c"vdev_tree", tree);
+        list
+    }
+
+    pub(in crate::pool) fn label(list: &NvMap) -> Option<Label> {
+        Label::parse(&nv::encode_native(list).unwrap())
+    }
+
+    fn image(labels: [Option<NvMap>; 4]) -> Vec<u8> {
+        let mut image = vec![0x5a; usize::try_from(SIZE).unwrap()];
+        for (offset, label) in offsets(SIZE).unwrap().into_iter().zip(labels) {
+            let at = usize::try_from(offset + LIST_OFFSET).unwrap();
+            let packed = label.map(|label| nv::encode_native(&label).unwrap());
+            for (to, from) in image[at..].iter_mut().zip(packed.unwrap_or_default()) {
+                *to = from;
+            }
+        }
+        image
+    }
+
+    fn read(image: &[u8]) -> io::Result<Option<Label>> {
+        read_newest(image.len() as u64, |offset, buffer| {
+            let at = usize::try_from(offset).unwrap();
+            buffer.copy_from_slice(&image[at..at + buffer.len()]);
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn labels_are_at_both_ends() {
+        assert_eq!(offsets(0), None);
+        assert_eq!(offsets(4 * LABEL_LEN - 1), None);
+        assert_eq!(
+            offsets(4 * LABEL_LEN),
+            Some([0, 1, 2, 3].map(|n| n * LABEL_LEN))
+        );
+        assert_eq!(offsets(SIZE), Some([0, 1, 3, 4].map(|n| n * LABEL_LEN)));
+        assert!(offsets(u64::MAX).is_some());
+    }
+
+    #[test]
+    fn the_newest_of_one_device_is_taken() {
+        let labels = [Some(list(1, 5)), None, Some(list(1, 7)), Some(list(2, 9))];
+        let label = read(&image(labels)).unwrap().unwrap();
+        assert_eq!((label.guid(), label.txg(), label.copies()), (1, 7, 2));
+        assert_eq!(label.state(), LabelState::Exported);
+        assert_eq!(label.pool_name().as_deref(), Some("tank"));
+        assert_eq!(read(&image([const { None }; 4])).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_not_complete_is_no_label() {
+        let without = |key: &str| {
+            let mut list = list(1, 5);
+            list.remove(key);
+            label(&list)
+        };
+        assert!(label(&list(1, 5)).is_some());
+        for key in ["state", "guid", "txg", "pool_guid", "top_guid"] {
+            assert_eq!(without(key), None, "{key}");
+        }
+        assert_eq!(label(&list(0, 5)), None);
+        assert_eq!(label(&list(1, 0)), None);
+        let mut strange = list(1, 5);
+        strange.insert(c"state", 5_u64);
+        assert_eq!(label(&strange), None);
+        // A spare knows of no pool.
+        let mut spare = NvMap::new();
+        spare.insert(c"state", 3_u64);
+        spare.insert(c"guid", 4_u64);
+        assert_eq!(label(&spare).unwrap().state(), LabelState::Spare);
+    }
+
+    #[test]
+    fn a_device_that_cannot_be_read_is_not_one_without_a_label() {
+        let broken = || io::Error::from_raw_os_error(libc::EIO);
+        assert!(read_newest(SIZE, |_, _| Err(broken())).is_err());
+        let good = image([None, None, None, Some(list(1, 5))]);
+        let last = offsets(SIZE).unwrap()[3];
+        let label = read_newest(SIZE, |offset, buffer| {
+            if offset < last {
+                return Err(broken());
+            }
+            let at = usize::try_from(offset).unwrap();
+            buffer.copy_from_slice(&good[at..at + buffer.len()]);
+            Ok(())
+        });
+        assert_eq!(label.unwrap().unwrap().copies(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_no_panic(flips in prop::collection::vec((0..2048_usize, any::<u8>()), 1..64)) {
+            let mut bytes = nv::encode_native(&list(1, 5)).unwrap();
+            let len = bytes.len();
+            for (at, byte) in flips {
+                bytes[at % len] = byte;
+            }
+            let _ = Label::parse(&bytes);
+        }
+
+        #[test]
+        fn garbage_is_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
+            let _ = Label::parse(&bytes);
+        }
+    }
+}

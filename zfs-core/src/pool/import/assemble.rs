@@ -147,3 +147,101 @@ fn put_together(guid: u64, tops: &BTreeMap<u64, &Label>, places: &Places<'_>) ->
         config: pool,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::label::tests::{label, list};
+    use proptest::prelude::*;
+
+    fn seen(name: &str, list: &NvMap) -> Seen {
+        Seen {
+            names: vec![name.into()],
+            label: label(list).unwrap(),
+        }
+    }
+
+    /// A label of the vdev of the top `id`, of which there are `count`.
+    fn part(id: u64, count: u64, txg: u64) -> NvMap {
+        let mut list = list(id.saturating_add(100), txg);
+        list.insert(c"vdev_children", count);
+        if let Some(Value::List(tree)) = list.get_mut("vdev_tree") {
+            tree.insert(c"id", id);
+        }
+        list
+    }
+
+    fn kinds(pool: &Assembled) -> Vec<&str> {
+        let tree = pool.config.list("vdev_tree").unwrap();
+        let children = tree.lists("children").unwrap();
+        children
+            .iter()
+            .map(|vdev| vdev.str("path").or(vdev.str("type")).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn what_is_missing_has_a_place() {
+        let mut newest = part(3, 5, 20);
+        newest.insert(c"hole_array", vec![1_u64]);
+        newest.insert(c"name", c"renamed");
+        let all = [seen("/d", &newest), seen("/a", &part(0, 4, 10))];
+        let [pool] = assemble(&all).try_into().unwrap();
+        assert_eq!((pool.name.as_str(), pool.guid), ("renamed", 9));
+        assert_eq!(kinds(&pool), ["/a", "hole", "missing", "/d", "missing"]);
+        assert_eq!(pool.config.u64("vdev_children"), Some(5));
+    }
+
+    #[test]
+    fn a_vdev_beyond_the_last_is_left_out() {
+        let all = [seen("/b", &part(1, 1, 5)), seen("/a", &part(0, 1, 10))];
+        let [pool] = assemble(&all).try_into().unwrap();
+        assert_eq!(kinds(&pool), ["/a"]);
+    }
+
+    #[test]
+    fn the_name_it_had_wins_over_one_found_first() {
+        let mut device = seen("/first", &part(0, 1, 5));
+        device.names.push("/old".into());
+        let [pool] = assemble(&[device.clone()]).try_into().unwrap();
+        assert_eq!(kinds(&pool), ["/old"]);
+        // A newer copy wins over both.
+        let copy = seen("/copy", &part(0, 1, 6));
+        let [pool] = assemble(&[device, copy]).try_into().unwrap();
+        assert_eq!(kinds(&pool), ["/copy"]);
+    }
+
+    #[test]
+    fn absurd_numbers_are_not_believed() {
+        assert!(assemble(&[seen("/a", &part(0, u64::MAX, 5))]).is_empty());
+        let mut endless = part(u64::MAX, 1, 5);
+        endless.remove("vdev_children");
+        assert!(assemble(&[seen("/a", &endless)]).is_empty());
+        for key in ["version", "name", "vdev_tree"] {
+            let mut list = part(0, 1, 5);
+            list.remove(key);
+            assert!(assemble(&[seen("/a", &list)]).is_empty(), "{key}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_labels_are_no_panic(
+            parts in prop::collection::vec((0..8_u64, 0..10_u64, 1..5_u64, 1..4_u64), 0..12)
+        ) {
+            let all: Vec<Seen> = parts
+                .into_iter()
+                .map(|(id, count, txg, guid)| {
+                    let mut list = part(id, count, txg);
+                    list.insert(c"pool_guid", guid);
+                    list.insert(c"hole_array", vec![count, id]);
+                    seen("/x", &list)
+                })
+                .collect();
+            for pool in assemble(&all) {
+                let count = pool.config.u64("vdev_children").unwrap();
+                prop_assert_eq!(kinds(&pool).len() as u64, count);
+            }
+        }
+    }
+}

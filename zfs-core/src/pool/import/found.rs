@@ -269,3 +269,59 @@ fn reasons(config: &NvMap, root: &Vdev) -> Option<ImportObstacle> {
         aux => ImportObstacle::Other(aux),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zfs_core_sys::ioctl::{VS_AUX, VS_STATE};
+
+    fn reason(aux: u64, info: &NvMap) -> Option<ImportObstacle> {
+        let mut words = vec![0_u64; 46];
+        (words[VS_STATE], words[VS_AUX]) = (4, aux);
+        let mut root = NvMap::new();
+        root.insert(c"type", c"root");
+        root.insert(c"guid", 1_u64);
+        root.insert(c"vdev_stats", words);
+        let root = Vdev::read(&root, VdevClass::Data).unwrap();
+        let mut config = NvMap::new();
+        config.insert(c"load_info", info.clone());
+        reasons(&config, &root)
+    }
+
+    #[test]
+    fn reasons_are_those_of_the_kernel() {
+        let none = NvMap::new();
+        assert_eq!(reason(13, &none), Some(ImportObstacle::MissingLog));
+        assert_eq!(reason(3, &none), Some(ImportObstacle::MissingDevices));
+        assert_eq!(reason(2, &none), Some(ImportObstacle::Damaged));
+        assert_eq!(reason(7, &none), Some(ImportObstacle::UnsupportedVersion));
+        assert_eq!(
+            reason(99, &none),
+            Some(ImportObstacle::Other(VdevAux::Unknown(99)))
+        );
+        let mut info = NvMap::new();
+        info.insert(c"mmp_state", 0_u64);
+        info.insert(c"mmp_hostid", 0xbeef_u64);
+        info.insert(c"mmp_hostname", c"other");
+        let in_use = ImportObstacle::InUse {
+            hostid: Some(0xbeef),
+            hostname: Some("other".into()),
+        };
+        assert_eq!(
+            in_use.to_string(),
+            "it is in use by the host other (0000beef)"
+        );
+        assert_eq!(reason(18, &info), Some(in_use));
+        info.insert(c"mmp_state", 2_u64);
+        assert_eq!(reason(18, &info), Some(ImportObstacle::NoHostId));
+        let mut features = NvMap::new();
+        features.insert(c"org.example:x", c"");
+        info.insert(c"unsup_feat", features);
+        info.insert(c"can_rdonly", crate::nv::Value::Boolean);
+        let lacks = reason(9, &info).unwrap();
+        assert_eq!(
+            lacks.to_string(),
+            "the module lacks org.example:x; it can be imported read-only"
+        );
+    }
+}

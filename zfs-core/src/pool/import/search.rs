@@ -184,3 +184,16 @@ fn find_error(place: &Path, error: &io::Error) -> Error {
         Errno::from_io(error),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::volume_name;
+
+    #[test]
+    fn volumes_are_known_by_their_names() {
+        assert!(volume_name(b"zd0") && volume_name(b"zd1024"));
+        for other in [&b"zd"[..], b"sda", b"zda", b"zd0p1", b""] {
+            assert!(!volume_name(other));
+        }
+    }
+}

@@ -423,3 +423,20 @@ impl Checked {
         root
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::groups;
+
+    #[test]
+    fn stripes_of_a_draid_fill_whole_rows() {
+        // As the command has it: the least number of groups whose width the devices divide.
+        for width in 2..20 {
+            for usable in width..60 {
+                let expected = (1..).find(|n| n * width % usable == 0);
+                assert_eq!(Some(groups(width, usable)), expected);
+            }
+        }
+        assert_eq!(groups(0, 0), 1);
+    }
+}
