@@ -144,6 +144,12 @@ fn from_the_command_and_back() {
         ]
     );
 
+    let json = serde_json::to_value(found).unwrap();
+    assert_eq!(json["guid"], found.guid.to_string());
+    assert_eq!(json["state"], "exported");
+    assert_eq!(json["root"]["children"][0]["kind"], "raidz");
+    assert_eq!(json["obstacles"], serde_json::json!([]));
+
     let imported = found.import(&unlisted()).unwrap();
     assert_eq!(imported.name().as_str(), of.name());
     let status = imported.status().unwrap();
@@ -279,6 +285,8 @@ fn names_that_several_pools_have() {
         second.obstacles,
         [helix_zfs::zfs_core::pool::ImportObstacle::NameTaken]
     );
+    let json = serde_json::to_value(&second.obstacles).unwrap();
+    assert_eq!(json, serde_json::json!([{"kind": "name_taken"}]));
     let error = second.import(&unlisted()).unwrap_err();
     assert_eq!(
         (error.kind(), error.errno()),

@@ -12,6 +12,8 @@ use std::path::Path;
 
 /// Why a pool cannot be imported just so.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(tag = "kind", rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ImportObstacle {
     /// A pool of its name is imported. It can be imported under
@@ -53,9 +55,24 @@ pub enum ImportObstacle {
     /// Its data are damaged, or it is what is left of a pool that is no more.
     Damaged,
     /// The kernel cannot make anything of its labels.
-    Refused(Errno),
-    /// The kernel gives a reason that this crate does not know.
-    Other(VdevAux),
+    Refused {
+        /// The number that it answered with.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
+        errno: Errno,
+    },
+    /// The kernel gives another reason.
+    Other {
+        /// What it says of the pool's root.
+        aux: VdevAux,
+    },
+}
+
+#[cfg(feature = "serde")]
+fn as_text<T: fmt::Display, S: serde::Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 impl fmt::Display for ImportObstacle {
@@ -95,19 +112,25 @@ impl fmt::Display for ImportObstacle {
             }
             Self::UnsupportedVersion => f.write_str("the module does not know its version"),
             Self::Damaged => f.write_str("it is damaged"),
-            Self::Refused(errno) => write!(f, "the kernel refuses its labels ({errno})"),
-            Self::Other(aux) => write!(f, "the kernel refuses it: {aux:?}"),
+            Self::Refused { errno } => write!(f, "the kernel refuses its labels ({errno})"),
+            Self::Other { aux } => write!(f, "the kernel refuses it: {aux:?}"),
         }
     }
 }
 
 /// A pool that is not imported, as the kernel would see it if it were.
+///
+/// With the feature `serde` it is written as JSON with the fields below, all but the configuration.
+/// Identities are texts there, for not every reader of JSON has numbers that large, and vdevs are
+/// as in [`PoolStatus`](crate::PoolStatus).
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FoundPool {
     /// Its name on its devices.
     pub name: String,
     /// Its identity.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
     pub guid: u64,
     /// Whether it was exported, destroyed, or neither.
     pub state: PoolState,
@@ -127,8 +150,10 @@ pub struct FoundPool {
     pub caches: Vec<Vdev>,
     /// What is in the way of importing it.
     pub obstacles: Vec<ImportObstacle>,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) zfs: Zfs,
     /// What the kernel wants to import it.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) config: NvMap,
 }
 
@@ -179,7 +204,7 @@ impl FoundPool {
             obstacles.push(ImportObstacle::NameTaken);
         }
         match refused {
-            Some(errno) => obstacles.push(ImportObstacle::Refused(errno)),
+            Some(errno) => obstacles.push(ImportObstacle::Refused { errno }),
             None => obstacles.extend(reasons(&config, &root)),
         }
         let is_guarded = obstacles.iter().any(|obstacle| {
@@ -266,7 +291,7 @@ fn reasons(config: &NvMap, root: &Vdev) -> Option<ImportObstacle> {
         | VdevAux::OpenFailed
         | VdevAux::BadLabel
         | VdevAux::TooSmall => ImportObstacle::MissingDevices,
-        aux => ImportObstacle::Other(aux),
+        aux => ImportObstacle::Other { aux },
     })
 }
 
@@ -297,7 +322,9 @@ mod tests {
         assert_eq!(reason(7, &none), Some(ImportObstacle::UnsupportedVersion));
         assert_eq!(
             reason(99, &none),
-            Some(ImportObstacle::Other(VdevAux::Unknown(99)))
+            Some(ImportObstacle::Other {
+                aux: VdevAux::Unknown(99)
+            })
         );
         let mut info = NvMap::new();
         info.insert(c"mmp_state", 0_u64);
