@@ -313,13 +313,17 @@ fn destroyed_and_encrypted_on_a_disk() {
     let made = zfs().create_pool(of.name(), &options).unwrap();
     made.destroy().unwrap();
 
-    // Among all devices of the machine.
-    let guid_of = |search: &Search| -> Option<FoundPool> {
-        let found = zfs().find_pools(search).unwrap();
-        found.into_iter().find(|pool| pool.name == of.name())
+    let on = || {
+        Search::new()
+            .device(devices[0].path())
+            .device(devices[1].path())
     };
-    assert!(guid_of(&Search::new()).is_none());
-    let found = guid_of(&Search::new().destroyed()).unwrap();
+    assert_eq!(zfs().find_pools(&on()).unwrap().len(), 0);
+    let [found] = zfs()
+        .find_pools(&on().destroyed())
+        .unwrap()
+        .try_into()
+        .unwrap();
     assert_eq!(found.state, PoolState::Destroyed);
     assert!(found.is_importable(), "{:?}", found.obstacles);
     let mut paths: Vec<&Path> = found.devices().collect();
@@ -327,7 +331,11 @@ fn destroyed_and_encrypted_on_a_disk() {
     let mut expected = [devices[0].path(), devices[1].path()].map(Path::new);
     expected.sort_unstable();
     assert_eq!(paths, expected);
-    let pool = found.import(&unlisted()).unwrap();
+    // Among all devices of the machine.
+    let import = |search: &Search| zfs().import_pool(of.name(), search, &unlisted());
+    let error = import(&Search::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let pool = import(&Search::new().destroyed()).unwrap();
     assert_eq!(pool.status().unwrap().caches[0].health(), Health::Online);
 
     // The key is the caller's to load.
