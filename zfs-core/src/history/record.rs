@@ -11,11 +11,11 @@ use std::time::Duration;
 pub struct HistoryRecord {
     /// When it was written, in seconds since 1970.
     pub time: Option<u64>,
-    /// The user that did it, by number.
+    /// The user that did it, by number. Internal events have none.
     pub user: Option<u64>,
     /// The name of the host, as it was then.
     pub host: Option<String>,
-    /// The zone, where there was one. Linux has none.
+    /// The zone; on Linux always `linux`.
     pub zone: Option<String>,
     /// What was done.
     pub event: HistoryEvent,
