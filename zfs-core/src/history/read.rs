@@ -28,8 +28,8 @@ pub struct History {
 }
 
 impl Pool {
-    /// Its history, from the line that created it, and from there on as far back as it is kept:
-    /// the kernel overwrites the oldest records when they take a thousandth of the pool.
+    /// Its history: how it was created, which is kept for ever, and what was done since, as far back
+    /// as it is kept. The kernel overwrites the oldest records when all take a thousandth of the pool.
     ///
     /// Records are read as they are asked for, 128 KiB at a time, so that memory is bounded by the
     /// longest record. Those that are written meanwhile come at the end. If the kernel overwrites
