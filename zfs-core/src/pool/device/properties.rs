@@ -1,6 +1,5 @@
 use super::VdevId;
 use crate::error::{Errno, Error, ErrorKind, Failure, FailureList, Operation, Result};
-use crate::history::Line;
 use crate::nv::{NvMap, Value};
 use crate::pool::properties::read_one;
 use crate::pool::{Pool, PoolProperty, PoolPropertySource, PoolPropertyValue, VdevClass, answer};
@@ -233,7 +232,6 @@ impl VdevProperties {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VdevPropertySet {
     list: NvMap,
-    words: Vec<String>,
 }
 
 impl VdevPropertySet {
@@ -255,21 +253,17 @@ impl VdevPropertySet {
         self.list.len()
     }
 
-    fn put(mut self, name: CString, value: impl Into<Value>, word: &str) -> Self {
-        let prefix = format!("{}=", name.to_string_lossy());
-        self.words.retain(|known| !known.starts_with(&prefix));
-        self.words.push(prefix + word);
+    fn put(mut self, name: CString, value: impl Into<Value>) -> Self {
         self.list.insert(name, value);
         self
     }
 
     fn flag(self, name: &CStr, on: bool) -> Self {
-        self.put(name.into(), u64::from(on), if on { "on" } else { "off" })
+        self.put(name.into(), u64::from(on))
     }
 
     fn threshold(self, name: &CStr, value: Option<u64>) -> Self {
-        let word = value.map_or("none".to_owned(), |value| value.to_string());
-        self.put(name.into(), value.unwrap_or(u64::MAX), &word)
+        self.put(name.into(), value.unwrap_or(u64::MAX))
     }
 
     /// `allocating`: whether new data is written to it. One group for data must allocate. Nothing
@@ -347,7 +341,7 @@ impl VdevPropertySet {
     pub fn comment(self, comment: &str) -> Result<Self> {
         // The rules are those of a user property, but for the name.
         let (_, value) = checked("a:comment", comment)?;
-        Ok(self.put(c"comment".into(), value, comment))
+        Ok(self.put(c"comment".into(), value))
     }
 
     /// A user property; an empty value takes it away.
@@ -357,7 +351,7 @@ impl VdevPropertySet {
     /// As [`UserProps::set`](crate::props::UserProps::set).
     pub fn user(self, name: &str, value: &str) -> Result<Self> {
         let (name, text) = checked(name, value)?;
-        Ok(self.put(name, text, value))
+        Ok(self.put(name, text))
     }
 }
 
@@ -505,12 +499,7 @@ impl Pool {
                 None => error,
             }
         })?;
-        self.zfs.record(|| {
-            Line::new("zpool set")
-                .args(&properties.words)
-                .arg(&self.name)
-                .arg(&target.name)
-        });
+        // The kernel takes no line after this request.
         Ok(())
     }
 }
@@ -552,15 +541,11 @@ mod tests {
             .unwrap()
             .user("helix:slot", "7")
             .unwrap();
-        assert_eq!((set.len(), set.words.len()), (5, 5));
+        assert_eq!(set.len(), 5);
         assert_eq!(set.list.u64("allocating"), Some(0));
         assert_eq!(set.list.u64("checksum_n"), Some(u64::MAX));
         assert_eq!(set.list.u64("io_t"), Some(60));
         assert_eq!(set.list.str("helix:slot"), Some("7"));
-        assert_eq!(
-            set.words.concat(),
-            "allocating=offchecksum_n=noneio_t=60comment=slot 7helix:slot=7"
-        );
     }
 
     #[test]
