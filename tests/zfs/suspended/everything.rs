@@ -3,6 +3,7 @@
 use crate::support::zfs;
 use helix_zfs::zfs_core::key::WrappingKey;
 use helix_zfs::zfs_core::listing::{Listed, Listing};
+use helix_zfs::zfs_core::mount::{MountOptions, UnmountMode};
 use helix_zfs::zfs_core::pool::{
     AddOptions, AttachOptions, BootEnvironment, Device, ExportOptions, Layout, OfflineMode,
     OnlineMode, PoolPropertySet, ReopenScrub, SplitOptions, VdevSpec,
@@ -38,6 +39,7 @@ impl Caller {
     pub(super) fn call_everything(&self) {
         self.looks();
         self.datasets();
+        self.mounts();
         self.snapshots();
         self.streams();
         self.pools();
@@ -99,6 +101,21 @@ impl Caller {
         let permissions = [Permission::HOLD];
         self.refused("allow", child.allow(&everyone, &permissions));
         self.refused("unallow", child.unallow(&everyone, &permissions));
+    }
+
+    /// The pool's root is mounted.
+    fn mounts(&self) {
+        let Self { pool, child, .. } = self;
+        let root = pool.root();
+        let folder = self.new_disk.parent().unwrap();
+        self.refused("unmount", root.unmount(UnmountMode::Unused));
+        self.refused("unmount lazily", root.unmount(UnmountMode::Lazy));
+        self.refused("destroy unmounting", root.destroy_unmounting());
+        self.refused("mount", child.mount(&MountOptions::new().at(folder)));
+        let snap = child.snapshot("s").unwrap();
+        self.refused("mount snapshot", snap.mount(folder));
+        let new = child.child("new").unwrap();
+        self.refused("rename remounting", child.rename_remounting(new.name()));
     }
 
     fn snapshots(&self) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 /// A record of a pool's history.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct HistoryRecord {
     /// When it was written, in seconds since 1970.
@@ -19,12 +20,15 @@ pub struct HistoryRecord {
     pub zone: Option<String>,
     /// What was done.
     pub event: HistoryEvent,
-    /// The record as the kernel keeps it.
+    /// The record as the kernel keeps it. Serde leaves it out.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub raw: NvMap,
 }
 
 /// What was done.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum HistoryEvent {
     /// A program did something, and says what in a line like that of the commands.
@@ -51,8 +55,13 @@ pub enum HistoryEvent {
         /// The length of an answer that was too long to be kept, in bytes.
         output_size: Option<u64>,
         /// The error of a request that failed after it had changed something.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "as_number"))]
         errno: Option<Errno>,
-        /// How long it took.
+        /// How long it took; for serde `elapsed_ns`, in nanoseconds.
+        #[cfg_attr(
+            feature = "serde",
+            serde(rename = "elapsed_ns", serialize_with = "as_nanoseconds")
+        )]
         elapsed: Option<Duration>,
     },
     /// An event as ZFS wrote it before pool version 5000: a number and a text.
@@ -66,6 +75,16 @@ pub enum HistoryEvent {
     },
     /// Something that this crate does not know: see [`HistoryRecord::raw`].
     Unknown,
+}
+
+#[cfg(feature = "serde")]
+fn as_number<S: serde::Serializer>(errno: &Option<Errno>, to: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&errno.map(Errno::raw), to)
+}
+
+#[cfg(feature = "serde")]
+fn as_nanoseconds<S: serde::Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&time.map(|time| time.as_nanos()), to)
 }
 
 impl HistoryRecord {
@@ -206,6 +225,19 @@ mod tests {
         ]);
         assert_eq!(record.event.to_string(), "event 3 x");
         assert_eq!(read(&[]).event, HistoryEvent::Unknown);
+        #[cfg(feature = "serde")]
+        {
+            let record = read(&[
+                (c"ioctl", Value::from(c"x")),
+                (c"errno", Value::Int64(5)),
+                (c"elapsed_ns", Value::Int64(7)),
+            ]);
+            let json = serde_json::to_string(&record.event).unwrap();
+            assert_eq!(
+                json,
+                r#"{"request":{"name":"x","input":{},"output":{},"output_size":null,"errno":5,"elapsed_ns":7}}"#
+            );
+        }
         // Values of another type than they should have are as if they were not there.
         assert_eq!(
             read(&[(c"ioctl", Value::Uint64(1))]).event,

@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use table::Table;
 
 const MOUNT: Operation = Operation::Mount;
+const UNMOUNT: Operation = Operation::Unmount;
 
 /// How something is unmounted.
 ///
@@ -191,6 +192,7 @@ impl Dataset {
     /// |---|---|
     /// | `Busy` | somebody uses it; something else is mounted in it or over it |
     /// | `PermissionDenied` | the caller may not unmount |
+    /// | `PoolSuspended` | the pool is suspended, and unmounting would wait for it |
     ///
     /// If it is mounted in several places, those that come before the one that the error names are
     /// unmounted.
@@ -202,10 +204,8 @@ impl Dataset {
     /// `umount(2)`, `zfs-unmount(8)`.
     #[doc(alias = "zfs_unmount")]
     pub fn unmount(&self, mode: UnmountMode) -> Result<Vec<PathBuf>> {
-        let table = Table::read(Operation::Unmount)?;
-        unmount_all(&table, mode, |mount| {
-            mount.dataset == self.name && mount.snapshot.is_none()
-        })
+        let is_this = |mount: &Mount| mount.dataset == self.name && mount.snapshot.is_none();
+        unmount_all(self, mode, is_this)
     }
 }
 
@@ -271,8 +271,7 @@ impl Snapshot {
     ///
     /// `umount(2)`.
     pub fn unmount(&self, mode: UnmountMode) -> Result<Vec<PathBuf>> {
-        let table = Table::read(Operation::Unmount)?;
-        unmount_all(&table, mode, |mount| mount.is_of(self))
+        unmount_all(&self.dataset(), mode, |mount| mount.is_of(self))
     }
 }
 
@@ -296,24 +295,32 @@ fn mount(name: &CStr, path: &Path, flags: &Flags) -> Result<()> {
     })
 }
 
-/// Unmounts those of the mounts that are `wanted`, the last one first.
+/// Unmounts those of the mounts of `dataset` that are `wanted`, the last one first.
 fn unmount_all(
-    table: &Table,
+    dataset: &Dataset,
     mode: UnmountMode,
     wanted: impl Fn(&Mount) -> bool,
 ) -> Result<Vec<PathBuf>> {
+    let table = Table::read(UNMOUNT)?;
     let mut paths = Vec::new();
     for mount in table.zfs.iter().rev() {
-        if mount.part.is_none() && wanted(mount) {
-            unmount(table, mount, mode)?;
-            paths.push(mount.path.clone());
+        if mount.part.is_some() || !wanted(mount) {
+            continue;
         }
+        // The last unmount writes what is left to write, and would wait for a suspended pool.
+        match dataset.stat() {
+            Err(error) if error.kind() == ErrorKind::PoolSuspended => {
+                return Err(error.during(UNMOUNT));
+            }
+            _ => {}
+        }
+        unmount(&table, mount, mode)?;
+        paths.push(mount.path.clone());
     }
     Ok(paths)
 }
 
 fn unmount(table: &Table, mount: &Mount, mode: UnmountMode) -> Result<()> {
-    const UNMOUNT: Operation = Operation::Unmount;
     let object = || format!("{} from {}", mount.name(), mount.path.display());
     // What a path leads to is what was mounted there last.
     if table.covers(mount) {
