@@ -45,6 +45,11 @@
 //! [`Snapshot::send`] gives a stream that is read like a file, and [`Dataset::receive`] takes one from
 //! any reader: see [`send`] and [`receive`]. [`stream`] reads streams as data, without a kernel.
 //!
+//! # Programs
+//!
+//! [`Pool::run_program`] runs Lua inside the kernel, over many datasets at one moment: see
+//! [`program`]. What this crate has for each function of the C library is in [`functions`].
+//!
 //! # Features
 //!
 //! None is on by default.
@@ -52,7 +57,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `digest` | the module `digest`: Merkle digests of streams and of what they carry |
-//! | `serde` | tokens, manifests of `digest`, and the [state of pools](pool#json) as serde's types |
+//! | `serde` | tokens, manifests of `digest`, and the [state of pools](pool#json) as serde's types; lists from and to Rust values (`nv::to_map`), and so arguments and results of programs |
 //! | `tokio` | `SendStream::into_async`, `Events::into_stream` |
 //!
 //! # Versions

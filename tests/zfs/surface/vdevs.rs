@@ -59,17 +59,18 @@ fn compare(pool: &Pool, guid: u64, kind: &VdevKind) {
 
 #[test]
 fn properties_of_vdevs_are_read_and_set() {
-    let of = TestPool::files("vdevprops", 8);
+    let of = TestPool::files("vdevprops", 9);
     let file = |n| of.file(n).to_str().unwrap().to_owned();
-    let files: Vec<String> = (0..8).map(file).collect();
+    let files: Vec<String> = (0..9).map(file).collect();
     let f = |n: usize| files[n].as_str();
     let layout = [
         "mirror",
         f(0),
         f(1),
-        "mirror",
+        "raidz1",
         f(2),
         f(3),
+        f(8),
         "log",
         f(4),
         "spare",
@@ -90,6 +91,7 @@ fn properties_of_vdevs_are_read_and_set() {
     };
     let mirror = find(VdevClass::Data, &VdevKind::Mirror);
     let device = find(VdevClass::Data, &VdevKind::File);
+    let raidz = find(VdevClass::Data, &VdevKind::Raidz { parity: 1 });
     let log = find(VdevClass::Log, &VdevKind::File);
     let spare = find(VdevClass::Spare, &VdevKind::File);
     let cache = find(VdevClass::Cache, &VdevKind::File);
@@ -109,6 +111,7 @@ fn properties_of_vdevs_are_read_and_set() {
 
     for (guid, kind) in [
         (mirror, VdevKind::Mirror),
+        (raidz, VdevKind::Raidz { parity: 1 }),
         (device, VdevKind::File),
         (log, VdevKind::File),
         (special, VdevKind::File),
@@ -171,7 +174,7 @@ fn properties_of_vdevs_are_read_and_set() {
     let off = VdevPropertySet::new().allocating(false);
     pool.set_vdev_properties("mirror-0", &off).unwrap();
     assert_eq!(get("allocating", "mirror-0"), "off");
-    let error = pool.set_vdev_properties("mirror-1", &off).unwrap_err();
+    let error = pool.set_vdev_properties("raidz1-1", &off).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidProperty, "{error}");
     assert_eq!(error.failures()[0].name, "allocating");
     let on = VdevPropertySet::new().allocating(true);
@@ -211,10 +214,38 @@ fn properties_of_vdevs_are_read_and_set() {
         false => unsupported(device, &events),
     }
 
+    // Devices of a raidz sit out, as many as it can do without.
+    let sit_out = VdevPropertySet::new().sit_out(true);
+    let automatic = VdevPropertySet::new().autosit(true);
+    if known.contains("sit_out") {
+        pool.set_vdev_properties(f(2), &sit_out).unwrap();
+        assert_eq!(pool.vdev_properties(f(2)).unwrap().sit_out(), Some(true));
+        let error = pool.set_vdev_properties(f(3), &sit_out).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+        pool.set_vdev_properties(raidz, &automatic).unwrap();
+        assert_eq!(pool.vdev_properties(raidz).unwrap().autosit(), Some(true));
+        unsupported(mirror, &automatic);
+    } else {
+        let error = pool.set_vdev_properties(f(2), &sit_out).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        unsupported(raidz, &automatic);
+    }
+
     // The root has some of its own since 2.3.
-    match pool.vdev_properties(status.guid) {
-        Ok(properties) => assert_eq!(properties.number("guid"), Some(status.guid)),
-        Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}"),
+    let root = status.root.guid;
+    let tier = VdevPropertySet::new().user("helix:tier", "gold").unwrap();
+    match pool.vdev_properties(root) {
+        Ok(properties) => {
+            assert_eq!(properties.number("guid"), Some(root));
+            pool.set_vdev_properties(root, &tier).unwrap();
+            let properties = pool.vdev_properties(root).unwrap();
+            assert_eq!(properties.text("helix:tier"), Some("gold"));
+        }
+        Err(error) => {
+            assert!(!capabilities().has_pool_feature("vdev_zaps_v2"), "{error}");
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            unsupported(root, &tier);
+        }
     }
 
     let error = pool.vdev_properties(1).unwrap_err();

@@ -205,6 +205,7 @@ impl ErrorKind {
             (Op::RunProgram, Errno::ETIME) => Self::InstructionLimit,
             (Op::RunProgram, Errno::ENOSPC) => Self::MemoryLimit,
             (Op::SetPoolProperties | Op::SetVdevProperties, Errno::EINVAL) => Self::InvalidProperty,
+            (_, Errno::ZFS_ERR_TOO_MANY_SITOUTS) => Self::Busy,
             (Op::ReguidPool, Errno::ENXIO) => Self::Unhealthy,
             (Op::BootEnvironment, Errno::ENXIO) => Self::Io,
             (Op::Redact, Errno::EALREADY) => Self::WrongKind,

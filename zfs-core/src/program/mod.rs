@@ -97,10 +97,8 @@ impl ChannelProgram {
     /// over `i64::MAX`, texts with a NUL; and for a value that is neither a struct nor a map.
     #[cfg(feature = "serde")]
     pub fn arguments<T: serde::Serialize + ?Sized>(mut self, arguments: &T) -> Result<Self> {
-        let refused = |what: String| {
-            Error::refused(OPERATION, "", ErrorKind::InvalidArgument, what)
-                .with_detail("the arguments cannot be passed")
-        };
+        let refused =
+            |what: String| Error::refused(OPERATION, "", ErrorKind::InvalidArgument, what);
         let map = crate::nv::to_map(arguments).map_err(|error| refused(error.to_string()))?;
         for (name, value) in map {
             let argument = Argument::from(value);
