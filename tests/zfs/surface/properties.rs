@@ -24,7 +24,6 @@ fn every_property_of_a_pool_is_set_as_the_command_sets_it() {
         .comment("rack 7, it's full")
         .unwrap()
         .bootfs(Some(of.root().name()))
-        .unwrap()
         .compatibility("legacy")
         .unwrap();
     pool.set_properties(&set).unwrap();
@@ -63,7 +62,6 @@ fn every_property_of_a_pool_is_set_as_the_command_sets_it() {
         .comment("")
         .unwrap()
         .bootfs(None)
-        .unwrap()
         .failmode(FailMode::Wait)
         .unwrap()
         .cachefile(&CacheFile::None)
@@ -125,8 +123,7 @@ fn every_property_of_a_pool_is_set_as_the_command_sets_it() {
     let wrong = PoolPropertySet::new()
         .comment("never")
         .unwrap()
-        .bootfs(Some(absent.name()))
-        .unwrap();
+        .bootfs(Some(absent.name()));
     let error = pool.set_properties(&wrong).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert!(["", "-"].contains(&&*zpool_get("comment", of.name())));

@@ -1,10 +1,10 @@
 use super::{CacheFile, FailMode, Pool};
-use crate::error::{Errno, Error, ErrorKind, Operation, Result};
+use crate::error::{Errno, Error, ErrorKind, Operation, Result, c_string};
 use crate::history::Line;
 use crate::name::DatasetName;
 use crate::nv::{NvMap, Value};
 use crate::props::check_user;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use zfs_core_sys::ioctl::ZFS_IOC_POOL_SET_PROPS;
 
@@ -86,35 +86,28 @@ impl PoolPropertySet {
         self.0.push(entry);
     }
 
-    fn number(mut self, name: &str, value: u64, word: impl Into<String>) -> Self {
-        // The names are ours, and have no NUL.
-        if let Ok(name) = CString::new(name) {
-            self.put(Entry {
-                name,
-                value: value.into(),
-                word: word.into(),
-                may_be_unknown: false,
-            });
-        }
+    fn number(mut self, name: impl Into<CString>, value: u64, word: impl Into<String>) -> Self {
+        self.put(Entry {
+            name: name.into(),
+            value: value.into(),
+            word: word.into(),
+            may_be_unknown: false,
+        });
         self
     }
 
-    fn flag(self, name: &str, on: bool) -> Self {
+    fn flag(self, name: &CStr, on: bool) -> Self {
         self.number(name, on.into(), on_off(on))
     }
 
-    fn text(mut self, name: &str, value: &[u8]) -> Result<Self> {
-        let word = String::from_utf8_lossy(value).into_owned();
-        match (CString::new(name), CString::new(value)) {
-            (Ok(name), Ok(value)) => self.put(Entry {
-                name,
-                value: value.into(),
-                word,
-                may_be_unknown: false,
-            }),
-            _ => return refuse(name, ErrorKind::InvalidProperty, "a NUL character"),
-        }
-        Ok(self)
+    fn text(mut self, name: &CStr, value: CString) -> Self {
+        self.put(Entry {
+            name: name.into(),
+            word: value.to_string_lossy().into_owned(),
+            value: value.into(),
+            may_be_unknown: false,
+        });
+        self
     }
 
     fn may_be_unknown(mut self) -> Self {
@@ -127,38 +120,38 @@ impl PoolPropertySet {
     /// `autotrim`: whether what is freed is trimmed.
     #[must_use]
     pub fn autotrim(self, on: bool) -> Self {
-        self.flag("autotrim", on)
+        self.flag(c"autotrim", on)
     }
 
     /// `autoexpand`: whether the pool grows with its devices.
     #[must_use]
     pub fn autoexpand(self, on: bool) -> Self {
-        self.flag("autoexpand", on)
+        self.flag(c"autoexpand", on)
     }
 
     /// `autoreplace`: whether a new device in the place of an old one replaces it.
     #[must_use]
     pub fn autoreplace(self, on: bool) -> Self {
-        self.flag("autoreplace", on)
+        self.flag(c"autoreplace", on)
     }
 
     /// `delegation`: whether permissions can be delegated (`zfs allow`).
     #[must_use]
     pub fn delegation(self, on: bool) -> Self {
-        self.flag("delegation", on)
+        self.flag(c"delegation", on)
     }
 
     /// `listsnapshots`: whether `zfs list` shows snapshots.
     #[must_use]
     pub fn listsnapshots(self, on: bool) -> Self {
-        self.flag("listsnapshots", on)
+        self.flag(c"listsnapshots", on)
     }
 
     /// `multihost`: whether the pool guards itself against an import by another host. The kernel
     /// does not support it where the host has no id (`/etc/hostid`).
     #[must_use]
     pub fn multihost(self, on: bool) -> Self {
-        self.flag("multihost", on)
+        self.flag(c"multihost", on)
     }
 
     /// `failmode`: what the pool does when I/O fails for good.
@@ -168,9 +161,9 @@ impl PoolPropertySet {
     /// `InvalidProperty` for [`FailMode::Unknown`].
     pub fn failmode(self, mode: FailMode) -> Result<Self> {
         match mode {
-            FailMode::Wait => Ok(self.number("failmode", 0, "wait")),
-            FailMode::Continue => Ok(self.number("failmode", 1, "continue")),
-            FailMode::Panic => Ok(self.number("failmode", 2, "panic")),
+            FailMode::Wait => Ok(self.number(c"failmode", 0, "wait")),
+            FailMode::Continue => Ok(self.number(c"failmode", 1, "continue")),
+            FailMode::Panic => Ok(self.number(c"failmode", 2, "panic")),
             FailMode::Unknown(_) => {
                 refuse("failmode", ErrorKind::InvalidProperty, "an unknown mode")
             }
@@ -190,7 +183,7 @@ impl PoolPropertySet {
             }
             _ => {
                 let shift = ashift.unwrap_or(0);
-                Ok(self.number("ashift", shift, shift.to_string()))
+                Ok(self.number(c"ashift", shift, shift.to_string()))
             }
         }
     }
@@ -211,16 +204,13 @@ impl PoolPropertySet {
                 "not all is printable ASCII",
             );
         }
-        self.text("comment", comment.as_bytes())
+        Ok(self.text(c"comment", c_string(OPERATION, "the comment", comment)?))
     }
 
     /// `bootfs`: the filesystem to boot from, or none.
-    ///
-    /// # Errors
-    ///
-    /// None: a name has been checked.
-    pub fn bootfs(self, dataset: Option<&DatasetName>) -> Result<Self> {
-        self.text("bootfs", dataset.map_or("", DatasetName::as_str).as_bytes())
+    #[must_use]
+    pub fn bootfs(self, dataset: Option<&DatasetName>) -> Self {
+        self.text(c"bootfs", dataset.map_or(c"", DatasetName::as_c_str).into())
     }
 
     /// `cachefile`: where the configuration is kept for the next boot. It lasts until the pool is
@@ -241,8 +231,7 @@ impl PoolPropertySet {
                 );
             }
         }
-        let value = file.value(OPERATION, "cachefile")?;
-        self.text("cachefile", value.to_bytes())
+        Ok(self.text(c"cachefile", file.value(OPERATION, "cachefile")?))
     }
 
     /// `compatibility`: the files, separated by commas, that say which features may be enabled;
@@ -256,7 +245,8 @@ impl PoolPropertySet {
         if let Err(what) = super::compatibility::Compatibility::read(Some(files)) {
             return refuse("compatibility", ErrorKind::InvalidProperty, what);
         }
-        self.text("compatibility", files.as_bytes())
+        let files = c_string(OPERATION, "the list of files", files)?;
+        Ok(self.text(c"compatibility", files))
     }
 
     /// `dedup_table_quota`: how large the deduplication tables may grow. Since 2.3.
@@ -267,7 +257,7 @@ impl PoolPropertySet {
             DedupTableQuota::Unlimited => (0, "none".to_owned()),
             DedupTableQuota::Bytes(bytes) => (bytes, bytes.to_string()),
         };
-        self.number("dedup_table_quota", bytes, word)
+        self.number(c"dedup_table_quota", bytes, word)
             .may_be_unknown()
     }
 
@@ -281,9 +271,8 @@ impl PoolPropertySet {
         if name.is_empty() || name.len() > 128 || !name.bytes().all(allowed) {
             return refuse(name, ErrorKind::InvalidProperty, "no name of a feature");
         }
-        Ok(self
-            .number(&format!("feature@{name}"), 0, "enabled")
-            .may_be_unknown())
+        let name = c_string(OPERATION, "the name", &format!("feature@{name}"))?;
+        Ok(self.number(name, 0, "enabled").may_be_unknown())
     }
 
     /// A user property; an empty value takes it away. Since 2.2.
