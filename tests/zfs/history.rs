@@ -103,6 +103,9 @@ fn every_change_leaves_one_line_and_no_secret() {
     expect("zfs hold 'a hold' POOL/a@first".into());
     first.release("a hold").unwrap();
     expect("zfs release 'a hold' POOL/a@first".into());
+    // Placed with a line, and gone without one.
+    drop(zfs.hold_until_drop(&[first.name()], "passing").unwrap());
+    expect("zfs hold passing POOL/a@first".into());
     let mark = a.bookmark("mark").unwrap();
     let source = BookmarkSource::from(first.name().clone());
     zfs.create_bookmarks(&[NewBookmark::new(mark.name().clone(), source)])

@@ -19,8 +19,10 @@
 //! request. The kernel adds the user, the host and the time. A line has at most 8192 bytes; what is
 //! longer is cut, and says so. That a line could not be written never makes the change a failure.
 //!
-//! Loading and unloading keys, holds until drop, mounting and unmounting leave what the command
-//! leaves: the first two and the holds a line, the last two none.
+//! The kernel takes a line only after a request that changed the pool as a whole succeeded. So none is
+//! left by a change that was refused in part (some properties of several are set), by properties of
+//! vdevs, and by the release of [holds that end by being dropped](crate::HoldGuard). Mounting and
+//! unmounting change nothing in the pool.
 //!
 //! The line costs one request, which waits for no transaction group.
 

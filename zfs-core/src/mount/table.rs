@@ -12,6 +12,7 @@ const TABLE: &str = "/proc/thread-self/mountinfo";
 
 /// A place where a filesystem or a snapshot is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Mount {
     /// The filesystem, or that of the snapshot.
@@ -24,7 +25,9 @@ pub struct Mount {
     pub part: Option<PathBuf>,
     /// Whether nothing can be written there.
     pub read_only: bool,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) flags: Flags,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) id: u64,
 }
 

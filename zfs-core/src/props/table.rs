@@ -160,7 +160,8 @@ properties! {
     Referenced = c"referenced", ReadOnly, ALL, NONE;
     /// How far compression shrank what it and all below it use.
     CompressRatio = c"compressratio", ReadOnly, ALL, Form::Ratio;
-    /// Whether it is mounted. Not a fact of the kernel's: see `/proc/self/mountinfo`.
+    /// Whether it is mounted. The kernel does not say, so that this is always `off`: see
+    /// [`Dataset::mounts`](crate::Dataset::mounts).
     Mounted = c"mounted", ReadOnly, F, OFF;
     /// The snapshot that a clone was made from.
     Origin = c"origin", ReadOnly, FV, NO_TEXT;
