@@ -46,11 +46,16 @@ impl BenchPool {
                 );
             }
         };
+        Self::create(&[vdev], folder)
+    }
+
+    fn create(vdevs: &[String], folder: Option<TempDir>) -> Result<Self> {
         let name = format!("hz-bench-{}", std::process::id());
         let options = "-f -o cachefile=none -O mountpoint=none";
         let mut arguments = vec!["create"];
         arguments.extend(options.split(' '));
-        arguments.extend([name.as_str(), vdev.as_str()]);
+        arguments.push(&name);
+        arguments.extend(vdevs.iter().map(String::as_str));
         run("zpool", &arguments)?;
         Ok(Self {
             name,
@@ -61,6 +66,26 @@ impl BenchPool {
     /// Its root filesystem.
     pub(crate) fn root(&self, zfs: &Zfs) -> Result<Dataset> {
         Ok(zfs.dataset(&self.name)?)
+    }
+
+    /// Mirrors of two files each, in a temporary folder.
+    pub(crate) fn mirrors(count: usize) -> Result<Self> {
+        let folder = TempDir::with_prefix("helix-zfs-")?;
+        let mut vdevs = Vec::new();
+        for n in 0..2 * count {
+            if n % 2 == 0 {
+                vdevs.push(String::from("mirror"));
+            }
+            let file = folder.path().join(format!("disk{n}"));
+            File::create(&file)?.set_len(64 << 20)?;
+            let file = file.to_str().ok_or("the temporary folder is not UTF-8")?;
+            vdevs.push(file.to_owned());
+        }
+        Self::create(&vdevs, Some(folder))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// New filesystems in this pool.

@@ -3,7 +3,6 @@
 use crate::support::{Mounted, Parameter, Scratch, TestPool, noise, run, zfs, zfs_get};
 use helix_zfs::zfs_core::SyncMode;
 use helix_zfs::zfs_core::pool::Scrub;
-use std::fmt::Write;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -306,20 +305,39 @@ fn a_pools_devices() {
         told.starts_with(&format!("{}: ONLINE\n", pool.name())),
         "{told}"
     );
-    let mut tree = String::from("  mirror-0 ONLINE\n");
-    for n in 0..2 {
-        writeln!(tree, "    {} ONLINE", pool.file(n).display()).unwrap();
+    // Not a terminal.
+    assert!(!told.contains('\x1b'), "{told}");
+    let line = |told: &str, start: &str| {
+        let found = told.lines().find(|line| line.starts_with(start));
+        let line = found.unwrap_or_else(|| panic!("no {start:?} in {told}"));
+        line.split_whitespace()
+            .map(String::from)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(line(&told, "  └─ mirror-0")[2], "ONLINE");
+    let [first, second] = [0, 1].map(|n| pool.file(n));
+    for (branch, file) in [("├─", &first), ("└─", &second)] {
+        let words = line(&told, &format!("     {branch} {}", file.display()));
+        assert_eq!(words[2..], ["ONLINE", "0", "0", "0", "0"], "{told}");
     }
-    assert!(told.ends_with(&tree), "{told}");
-    let second = pool.file(1);
     run(
         "zpool",
         &["offline", pool.name(), second.to_str().expect("UTF-8")],
     );
     let ended = example("pool_status", &[pool.name()]);
     assert_eq!(ended.status, 2, "{}", ended.stdout);
-    let offline = format!("    {} OFFLINE\n", second.display());
-    assert!(ended.stdout.ends_with(&offline), "{}", ended.stdout);
+    let words = line(&ended.stdout, &format!("     └─ {}", second.display()));
+    assert_eq!(words[2], "OFFLINE");
+    assert!(
+        line(&ended.stdout, "  status:").contains(&"offline.".into()),
+        "{}",
+        ended.stdout
+    );
+    let ended = example("pool_status", &["--json", pool.name()]);
+    let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["name"], pool.name());
+    assert_eq!(json["advice"]["code"], "offline_device");
     // All pools are not all healthy then.
     let ended = example("pool_status", &[]);
     assert_eq!(ended.status, 2, "{}", ended.stdout);
