@@ -7,6 +7,7 @@ use helix_zfs::zfs_core::SyncMode;
 use helix_zfs::zfs_core::pool::{
     PoolReport, Progress, RebuildState, ScanFunction, ScanState, StatusCode, VdevKind,
 };
+use std::fs::OpenOptions;
 
 /// Many small blocks, so that there is much to go through.
 fn fill(of: &TestPool) -> Mounted {
@@ -118,6 +119,9 @@ fn a_rebuild_and_the_scrub_that_it_calls_for() {
 fn a_removal() {
     let of = TestPool::files("st-removal", 3);
     let disks = [0, 1, 2].map(|n| disk(&of, n));
+    // What is removed has to fit into what is left.
+    let first = OpenOptions::new().write(true).open(of.file(0)).unwrap();
+    first.set_len(1 << 30).unwrap();
     of.create(&[&disks[0], &disks[1], "log", &disks[2]]);
     let name = of.name();
     let _mounted = fill(&of);

@@ -222,7 +222,7 @@ impl Vdev {
                 .map(Rebuild::read)
                 .transpose()?
                 .flatten(),
-            expanding: vdev.u64("raidz_expanding").is_some_and(|flag| flag != 0),
+            expanding: vdev.get("raidz_expanding").is_some(),
             repair: None,
             children: Self::read_all(vdev, "children", class)?,
             kind,
