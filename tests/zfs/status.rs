@@ -9,6 +9,8 @@ mod layouts;
 mod printed;
 mod scans;
 
+pub(crate) use agreement::agrees;
+
 use crate::support::{TestPool, output, run, zfs};
 use helix_zfs::zfs_core::Pool;
 use helix_zfs::zfs_core::pool::PoolReport;
@@ -85,7 +87,7 @@ impl Fault {
 
     /// A device that takes its time, so that what goes through the pool can be watched.
     fn slow(of: &TestPool, n: usize) -> Self {
-        Self::new(of, n, &["-D", "100:1"])
+        Self::new(of, n, &["-D", "50:1"])
     }
 }
 

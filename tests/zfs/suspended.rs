@@ -4,7 +4,7 @@ mod everything;
 
 use crate::support::{DISK_SIZE, Mounted, TestPool, noise, output, run, zfs};
 use everything::Caller;
-use helix_zfs::zfs_core::pool::SuspendReason;
+use helix_zfs::zfs_core::pool::{StatusCode, SuspendReason};
 use helix_zfs::zfs_core::props::UserProps;
 use helix_zfs::zfs_core::send::SendOptions;
 use helix_zfs::zfs_core::{CreateOptions, Dataset, Error, Health, Pool};
@@ -161,6 +161,12 @@ fn a_suspended_pool_answers_and_refuses() {
         if failmode == "wait" {
             let health = run("zpool", &["list", "-Ho", "health", of.name()]);
             assert_eq!(health.trim_end(), "SUSPENDED");
+            let advice = crate::status::agrees(&of).advice;
+            assert_eq!(advice.code, StatusCode::IoFailureWait);
+            assert_eq!(advice.code.message_id(), Some("ZFS-8000-HC"));
+        } else {
+            let advice = pool(&of).report().unwrap().advice;
+            assert_eq!(advice.code, StatusCode::IoFailureContinue);
         }
 
         refuse_everything(&of, &child, &stream);
