@@ -121,7 +121,7 @@ codes! {
     BadLog = "ZPOOL_STATUS_BAD_LOG", "bad_log", Some("ZFS-8000-K4"),
         "The intent log cannot be read. The pool waits for a decision.",
         "Connect the log devices and take them online, or clear the pool and lose the last writes.";
-    /// The pool shows a defect of older software: [`Advice::errata`].
+    /// The pool shows a defect of older software: [`Advice::errata`](super::Advice::errata).
     Errata = "ZPOOL_STATUS_ERRATA", "errata", Some("ZFS-8000-ER"),
         "The pool shows a known defect of older software.",
         "See the message for what to do.";
@@ -145,7 +145,7 @@ codes! {
     VersionOlder = "ZPOOL_STATUS_VERSION_OLDER", "version_older", None,
         "The pool has an old format, and lacks what newer ones can do.",
         "Upgrade the pool. Software without feature flags cannot open it then.";
-    /// Features are disabled that the module has: [`Advice::features`].
+    /// Features are disabled that the module has: [`Advice::features`](super::Advice::features).
     FeatureDisabled = "ZPOOL_STATUS_FEAT_DISABLED", "feature_disabled", None,
         "Features are disabled that this system has.",
         "Upgrade the pool. Software without these features may be unable to open it then.";
@@ -178,7 +178,7 @@ codes! {
         "The pool's list of compatible features cannot be read.",
         "Look at the property compatibility and the files that it names.";
     /// Features are enabled that the property `compatibility` does not ask for:
-    /// [`Advice::features`].
+    /// [`Advice::features`](super::Advice::features).
     IncompatibleFeature = "ZPOOL_STATUS_INCOMPATIBLE_FEAT", "incompatible_feature", None,
         "Features are enabled that the pool's list of compatible features does not have.",
         "Set the property compatibility to a list that has them.";
