@@ -1,5 +1,8 @@
 //! Mounting on purpose, and never by accident.
 
+mod combined;
+mod policy;
+
 use crate::support::{Scratch, TENANT, TestPool, as_user, run, zfs};
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
 use helix_zfs::zfs_core::mount::{MountOptions, UnmountMode};
@@ -9,12 +12,10 @@ use helix_zfs::zfs_core::props::{
 };
 use helix_zfs::zfs_core::receive::ReceiveOptions;
 use helix_zfs::zfs_core::send::SendOptions;
-use helix_zfs::zfs_core::{CreateOptions, Dataset, DatasetName, ErrorKind, Operation, Result, Zfs};
-use helix_zfs::{Change, GuardRail, MountPolicy, Tenant, TenantSpec};
+use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind, Operation, Result};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -320,149 +321,6 @@ fn what_cannot_be_mounted() {
     });
 }
 
-/// A process that has a filesystem mounted in a mount namespace of its own, until it is dropped.
-struct Elsewhere(Child);
-
-impl Elsewhere {
-    fn new(dataset: &Dataset, path: &Path) -> Self {
-        let script = r#"mount -t zfs "$0" "$1" && echo mounted && read line"#;
-        let mut child = Command::new("unshare")
-            .args(["-m", "--propagation", "private", "sh", "-c", script])
-            .args([dataset.name().as_str(), path.to_str().unwrap()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(line, "mounted\n");
-        Self(child)
-    }
-}
-
-impl Drop for Elsewhere {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn destroying_what_is_mounted() {
-    let place = Place::new("mount-destroy");
-    let dataset = place.child("data", &filesystem().set(Exec(false)));
-    let first = dataset.mount(&MountOptions::new()).unwrap();
-    let second = place.folder("second");
-    dataset.mount(&MountOptions::new().at(&second)).unwrap();
-    let both = [first.clone(), second.clone()];
-    let options = shown_options(&second);
-    // What is seen beforehand is refused before anything is unmounted.
-    let child = dataset.child("child").unwrap();
-    child.create(&filesystem()).unwrap();
-    assert_eq!(kind(dataset.destroy_unmounting()), ErrorKind::HasChildren);
-    child.destroy().unwrap();
-    let snapshot = dataset.snapshot("s").unwrap();
-    snapshot.create(&UserProps::new()).unwrap();
-    assert_eq!(kind(dataset.destroy_unmounting()), ErrorKind::HasSnapshots);
-    snapshot.destroy().unwrap();
-    assert_eq!(paths(&dataset), both);
-    // Somebody uses one of the two.
-    let open = File::create(first.join("file")).unwrap();
-    assert_eq!(kind(dataset.destroy_unmounting()), ErrorKind::Busy);
-    assert_eq!(paths(&dataset), both);
-    drop(open);
-    // It is mounted where we do not see it.
-    let elsewhere = Elsewhere::new(&dataset, &place.folder("elsewhere"));
-    let error = dataset.destroy_unmounting().unwrap_err();
-    assert_eq!(
-        (error.kind(), error.detail()),
-        (ErrorKind::Busy, None),
-        "{error}"
-    );
-    assert_eq!(paths(&dataset), both);
-    assert_eq!(shown_options(&second), options);
-    std::fs::write(second.join("file"), "still there").unwrap();
-    drop(elsewhere);
-    patiently(|| dataset.destroy_unmounting()).unwrap();
-    assert!(!dataset.exists().unwrap());
-    assert!(paths(&dataset).is_empty());
-    // What is not mounted is destroyed all the same.
-    let volume = place.child("volume", &CreateOptions::volume(1 << 20));
-    patiently(|| volume.destroy_unmounting()).unwrap();
-    assert_eq!(kind(volume.destroy_unmounting()), ErrorKind::NotFound);
-}
-
-#[test]
-fn renaming_moves_what_inherits_its_mountpoint() {
-    let place = Place::new("mount-rename");
-    let a = place.child("a", &filesystem().set(Devices(false)));
-    let inner = place.child("a/inner", &filesystem());
-    let own = place.path("own");
-    let own = Mountpoint::new(own.to_str().unwrap()).unwrap();
-    let fixed = place.child("a/fixed", &filesystem().set(own));
-    let below = place.child("a/fixed/below", &filesystem());
-    let idle = place.child("a/idle", &filesystem());
-    let extra = place.folder("extra");
-    for dataset in [&a, &inner, &fixed, &below] {
-        dataset.mount(&MountOptions::new()).unwrap();
-    }
-    inner.mount(&MountOptions::new().at(&extra)).unwrap();
-    std::fs::write(place.path("root/a/inner/file"), "text").unwrap();
-    let options = shown_options(&place.path("root/a"));
-
-    // Nothing changes when it cannot be.
-    let taken = place.child("taken", &filesystem());
-    let before = zfs().mounts().unwrap();
-    let ours = |mounts: Vec<helix_zfs::zfs_core::mount::Mount>| {
-        let mut mounts: Vec<(String, PathBuf)> = mounts
-            .into_iter()
-            .filter(|mount| mount.path.starts_with(place.dir.path()))
-            .map(|mount| (mount.name(), mount.path))
-            .collect();
-        mounts.sort();
-        mounts
-    };
-    let before = ours(before);
-    let to_taken = || a.rename_remounting(taken.name());
-    assert_eq!(kind(patiently(to_taken)), ErrorKind::AlreadyExists);
-    assert_eq!(ours(zfs().mounts().unwrap()), before);
-    let open = File::open(place.path("root/a/inner/file")).unwrap();
-    let b = place.scratch.child("b").unwrap();
-    let error = a.rename_remounting(b.name()).unwrap_err();
-    assert_eq!(
-        (error.kind(), error.operation()),
-        (ErrorKind::Busy, Operation::Unmount)
-    );
-    assert_eq!(ours(zfs().mounts().unwrap()), before);
-    drop(open);
-
-    let b = patiently(|| a.rename_remounting(b.name())).unwrap();
-    let at = |name: &str| place.path("root/b").join(name);
-    assert_eq!(paths(&b), [at("").components().collect::<PathBuf>()]);
-    let inner = b.child("inner").unwrap();
-    assert_eq!(paths(&inner), [extra, at("inner")]);
-    assert_eq!(std::fs::read_to_string(at("inner/file")).unwrap(), "text");
-    assert_eq!(paths(&b.child("fixed").unwrap()), [place.path("own")]);
-    assert_eq!(
-        paths(&b.child("fixed/below").unwrap()),
-        [place.path("own/below")]
-    );
-    assert!(paths(&b.child("idle").unwrap()).is_empty());
-    assert!(!idle.exists().unwrap());
-    assert_eq!(shown_options(&place.path("root/b")), options);
-    // Below what is not mounted anywhere, it is not either.
-    let nowhere = place.child(
-        "nowhere",
-        &filesystem().set(Mountpoint::new("none").unwrap()),
-    );
-    let c = nowhere.child("c").unwrap();
-    let c = patiently(|| b.rename_remounting(c.name())).unwrap();
-    assert!(paths(&c).is_empty());
-    assert_eq!(paths(&c.child("fixed").unwrap()), [place.path("own")]);
-}
-
 #[test]
 fn a_thread_mounts_in_its_own_namespace() {
     let place = Place::new("mount-namespace");
@@ -604,126 +462,4 @@ fn nothing_is_mounted_but_on_purpose() {
     assert_eq!(kind(b.destroy_unmounting()), ErrorKind::ReadOnlyPool);
     assert_eq!(paths(&b), [path], "mounted again");
     patiently(|| b.unmount(UnmountMode::Unused)).unwrap();
-}
-
-fn forbidden<T>(result: Result<T>) {
-    let error = result.map(|_| "allowed").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
-}
-
-#[test]
-fn a_policy_forbids_mounting() {
-    let place = Place::new("mount-policy");
-    let production = place.child("production", &filesystem());
-    place.child("production/orders", &filesystem());
-    place.child("staging", &filesystem());
-    let marked = filesystem().user("helix:automount", "never").unwrap();
-    place.child("marked", &marked);
-    place.child("marked/below", &filesystem());
-    let tier = filesystem().user("acme:tier", "gold").unwrap();
-    place.child("gold", &tier);
-
-    let policy = MountPolicy::new()
-        .forbid_below(production.name().clone())
-        .forbid_marked()
-        .forbid_property("acme:tier", "gold")
-        .unwrap();
-    let bad = MountPolicy::new().forbid_property("no colon", "x");
-    assert_eq!(kind(bad), ErrorKind::InvalidProperty);
-    let helix = policy.clone().apply(zfs());
-    let child = |zfs: &Zfs, name: &str| {
-        zfs.dataset(&format!("{}/{name}", place.scratch.name()))
-            .unwrap()
-    };
-    let at = MountOptions::new().at(place.folder("at"));
-    for name in [
-        "production",
-        "production/orders",
-        "marked",
-        "marked/below",
-        "gold",
-    ] {
-        let dataset = child(&helix, name);
-        forbidden(dataset.mount(&MountOptions::new()));
-        forbidden(dataset.mount(&at));
-        forbidden(dataset.destroy_unmounting());
-        let snapshot = dataset.snapshot("s").unwrap();
-        snapshot.create(&UserProps::new()).unwrap();
-        forbidden(snapshot.mount(place.path("at")));
-        // Whoever is not bound can.
-        let free = child(&zfs(), name);
-        free.mount(&MountOptions::new()).unwrap();
-        forbidden(dataset.rename_remounting(child(&helix, "elsewhere").name()));
-        assert_eq!(paths(&free).len(), 1);
-    }
-    // Unmounting is not mounting.
-    for name in [
-        "gold",
-        "marked/below",
-        "marked",
-        "production/orders",
-        "production",
-    ] {
-        patiently(|| child(&helix, name).unmount(UnmountMode::Unused)).unwrap();
-    }
-    let staging = child(&helix, "staging");
-    staging.mount(&MountOptions::new()).unwrap();
-    // It must not become production, either.
-    forbidden(staging.rename_remounting(child(&helix, "production/staging").name()));
-    let moved = child(&helix, "moved");
-    let moved = patiently(|| staging.rename_remounting(moved.name())).unwrap();
-    patiently(|| moved.unmount(UnmountMode::Unused)).unwrap();
-    // A property is looked at when it matters.
-    moved
-        .set_user(&UserProps::new().set("helix:automount", "never").unwrap())
-        .unwrap();
-    forbidden(moved.mount(&MountOptions::new()));
-    // What cannot be found out is forbidden.
-    forbidden(child(&helix, "missing").mount(&MountOptions::new()));
-
-    // A clone has the same data, and another name.
-    let clone = child(&helix, "clone");
-    let source = child(&helix, "production/orders").snapshot("s").unwrap();
-    source.clone_to(clone.name(), &PropertySet::new()).unwrap();
-    clone.mount(&MountOptions::new()).unwrap();
-    patiently(|| clone.unmount(UnmountMode::Unused)).unwrap();
-    let second = clone.snapshot("s").unwrap();
-    second.create(&UserProps::new()).unwrap();
-    let second = second
-        .clone_to(child(&helix, "clone-of-clone").name(), &PropertySet::new())
-        .unwrap();
-    let strict = policy.forbid_clones().apply(zfs());
-    for clone in [clone, second] {
-        let clone = strict.dataset(clone.name().as_str()).unwrap();
-        forbidden(clone.mount(&MountOptions::new()));
-    }
-    child(&strict, "moved").inherit("helix:automount").unwrap();
-    child(&strict, "moved").mount(&MountOptions::new()).unwrap();
-
-    // A second policy adds to the first, and replaces nothing.
-    let looser = MountPolicy::new().forbid_below(DatasetName::new("no/such").unwrap());
-    let both = looser.apply(helix);
-    forbidden(child(&both, "gold").mount(&MountOptions::new()));
-}
-
-#[test]
-fn what_helix_makes_is_bound_by_the_policy() {
-    let place = Place::new("mount-helix");
-    let policy = MountPolicy::new().forbid_below(Dataset::name(&place.scratch).clone());
-    let bound = policy.apply(zfs());
-    let parent = bound.dataset(place.scratch.name()).unwrap();
-    let key = WrappingKey::raw(&[1; 32]);
-    let encryption = Encryption::aes_256_gcm(&key).unwrap();
-    let tenant = TenantSpec::new("acme", encryption).create(&parent).unwrap();
-    forbidden(tenant.dataset().mount(&MountOptions::new()));
-    let tenants = Tenant::list(&parent).unwrap();
-    for tenant in &tenants {
-        forbidden(tenant.dataset().mount(&MountOptions::new()));
-    }
-    let guard_rail = GuardRail::take(&bound, &tenants, "deploy", &Change::new()).unwrap();
-    let found = GuardRail::find(&parent, "deploy").unwrap().unwrap();
-    for snapshot in [guard_rail, found].iter().flat_map(GuardRail::snapshots) {
-        forbidden(snapshot.mount(place.folder("at")));
-    }
-    assert!(paths(tenant.dataset()).is_empty());
 }

@@ -85,10 +85,11 @@ impl Dataset {
         const OPERATION: Operation = Operation::DestroyDataset;
         self.zfs.guards.check(self, &self.name)?;
         let refuse = |kind, why| Err(Error::refused(OPERATION, self.name.as_str(), kind, why));
-        if !self.children()?.is_empty() {
+        let during = |error: Error| error.during(OPERATION);
+        if !self.children().map_err(during)?.is_empty() {
             return refuse(ErrorKind::HasChildren, "nothing is unmounted");
         }
-        if self.has_snapshots()? {
+        if self.has_snapshots().map_err(during)? {
             return refuse(ErrorKind::HasSnapshots, "nothing is unmounted");
         }
         let table = Table::read(OPERATION)?;

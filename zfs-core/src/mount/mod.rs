@@ -84,7 +84,8 @@ impl Dataset {
     /// Unless `options` say otherwise that is at its property `mountpoint`, behind the pool's
     /// `altroot`, where folders that are missing are made. What the properties `readonly`, `atime`,
     /// `relatime`, `devices`, `exec`, `setuid` and those of SELinux say holds for the mount, as it
-    /// does when the `zfs` command mounts.
+    /// does when the `zfs` command mounts. Whoever may set `mountpoint` decides where it is mounted;
+    /// [`MountOptions::at`] leaves that to the caller.
     ///
     /// # Errors
     ///
@@ -97,6 +98,7 @@ impl Dataset {
     /// | `KeyNotLoaded` | its encryption key is not loaded |
     /// | `Busy` | it is mounted there already; it is mounted for writing and this is to be read-only, or the other way round; the folder has something in it and `overlay` is `off` |
     /// | `PermissionDenied` | the caller may not mount |
+    /// | `Transport` | a folder that is missing cannot be made |
     /// | `PoolSuspended` | as it says |
     ///
     /// # Privileges
