@@ -6,12 +6,12 @@ use super::{
 };
 use crate::support::{Mounted, Parameter, TENANT, TestPool, as_user, noise, run};
 use helix_zfs::zfs_core::ErrorKind::{
-    Busy, DeviceInUse, DeviceTooSmall, InProgress, InvalidArgument, LastCopy, NotFound,
-    PermissionDenied, SectorSizeMismatch, Unsupported, WrongKind,
+    Busy, DeviceInUse, DeviceTooSmall, DeviceUnavailable, InProgress, InvalidArgument, LastCopy,
+    NotFound, PermissionDenied, SectorSizeMismatch, Unsupported, WrongKind,
 };
 use helix_zfs::zfs_core::SyncMode;
 use helix_zfs::zfs_core::pool::{
-    AttachOptions, Device, OfflineMode, Resilver, ScanState, SplitOptions,
+    AttachOptions, Device, OfflineMode, OnlineMode, Resilver, ScanState, SplitOptions,
 };
 
 fn is_resilvering(of: &TestPool) -> bool {
@@ -190,14 +190,18 @@ fn a_device_that_does_not_fit_is_refused() {
     refused_late(pool.detach(&old), InProgress, "disk0");
     run("zpool", &["checkpoint", "-dw", of.name()]);
 
-    let raidz = pool.attach("raidz1-1", &new, &options);
+    let expand = || pool.attach("raidz1-1", &new, &options);
     if pool.status().unwrap().feature("raidz_expansion").is_some() {
-        raidz.unwrap();
+        pool.offline(of.file(2), OfflineMode::Temporary).unwrap();
+        refused_early(expand(), DeviceUnavailable, "raidz1-1");
+        pool.online(of.file(2), OnlineMode::Plain).unwrap();
+        settle(&of);
+        expand().unwrap();
         run("zpool", &["wait", "-t", "raidz_expand", of.name()]);
         let status = pool.status().unwrap();
         assert_eq!(status.root.children[1].children.len(), 4);
     } else {
-        refused_early(raidz, Unsupported, "raidz1-1");
+        refused_early(expand(), Unsupported, "raidz1-1");
     }
 }
 

@@ -5,7 +5,7 @@ use super::survey::{Survey, Target};
 use crate::error::{Errno, ErrorKind, Operation, Result};
 use crate::nv::{NvMap, Value};
 use crate::pool::Pool;
-use crate::pool::health::Health;
+use crate::pool::health::{Health, VdevState};
 use crate::pool::layout::{Checked, Device, Layout, VdevSpec};
 use crate::pool::vdev::{Vdev, VdevClass, VdevKind};
 use std::ffi::CString;
@@ -73,6 +73,7 @@ impl Pool {
     /// |---|---|
     /// | `NotFound` | no pool of that name is imported, or it has no such vdev, or there is no new device |
     /// | `WrongKind` | the vdev is a spare or a cache, or inside of a raidz or draid, or is being replaced, or does not go with a sequential resilver |
+    /// | `DeviceUnavailable` | a device of the raidz does not work, or is being replaced |
     /// | `DeviceTooSmall` | the new device is smaller than the data need |
     /// | `SectorSizeMismatch` | the new device has larger sectors than the vdev is made for |
     /// | `DeviceInUse` | the new device is in use, or has something on it, an exported pool for one, and `overwrite` is not set |
@@ -101,6 +102,15 @@ impl Pool {
                     return wrong("a raidz is not resilvered but expands");
                 }
                 target.need_feature(&survey, "raidz_expansion")?;
+                let top = survey.top(target.guid);
+                let works =
+                    |child: &Vdev| child.kind.is_device() && child.state == VdevState::Healthy;
+                if !top.is_some_and(|top| top.children.iter().all(works)) {
+                    return Err(target.refuse(
+                        ErrorKind::DeviceUnavailable,
+                        "a raidz can expand when all its devices work",
+                    ));
+                }
             }
             VdevKind::Disk | VdevKind::File => {
                 let parent = survey.parent(target.guid).map(|parent| &parent.kind);
@@ -284,7 +294,9 @@ impl Pool {
         self.request_joining(joining, &checked.to_nvmap(), &name)
             .map_err(|error| match error.errno() {
                 // All else that 2.1 has this number for is refused before.
-                Some(Errno::ENOTSUP) => error.with_kind(ErrorKind::SectorSizeMismatch),
+                Some(Errno::ENOTSUP) if target.kind.is_device() => {
+                    error.with_kind(ErrorKind::SectorSizeMismatch)
+                }
                 _ => error,
             })
     }
