@@ -17,7 +17,7 @@ use zfs_core_sys::ioctl::{
 };
 
 /// How many entries are read in one go where the order is the kernel's.
-const BATCH: usize = 32;
+const BATCH: usize = 16;
 
 /// What is asked for beside names.
 #[derive(Debug)]
