@@ -8,6 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 ///
 /// What all events have are fields; what some have is read by the methods that return `Option`.
 /// Everything the kernel told is in [`payload`](Self::payload).
+///
+/// With the feature `serde` it is written as `eid`, `seconds` and `nanoseconds` since 1970, `class`
+/// in the kernel's words, `missed`, `dropped`, and `payload` with the kernel's names.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Event {
@@ -97,6 +100,23 @@ impl Event {
     }
 }
 
+#[cfg(feature = "serde")]
+impl serde::Serialize for Event {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let time = self.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut event = serializer.serialize_struct("Event", 7)?;
+        event.serialize_field("eid", &self.eid)?;
+        event.serialize_field("seconds", &time.as_secs())?;
+        event.serialize_field("nanoseconds", &time.subsec_nanos())?;
+        event.serialize_field("class", &self.class)?;
+        event.serialize_field("missed", &self.missed)?;
+        event.serialize_field("dropped", &self.dropped)?;
+        event.serialize_field("payload", &self.payload)?;
+        event.end()
+    }
+}
+
 /// A time since 1970; none before.
 fn point_in_time(seconds: i64, nanoseconds: i64) -> Option<SystemTime> {
     let since = Duration::new(
@@ -142,6 +162,22 @@ mod tests {
             (c"eid", Value::from(7_u64)),
             (c"time", Value::from(time)),
         ])
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn an_event_is_written_with_all_that_was_told() {
+        let mut payload = event(vec![1, 2]);
+        payload.insert(c"pool", c"tank");
+        let event = Event::read(payload, 0).unwrap();
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!(json["eid"], 7);
+        assert_eq!(
+            (&json["seconds"], &json["nanoseconds"]),
+            (&1.into(), &2.into())
+        );
+        assert_eq!(json["class"], "sysevent.fs.zfs.pool_create");
+        assert_eq!(json["payload"]["pool"], "tank");
     }
 
     #[test]

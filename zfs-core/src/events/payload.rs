@@ -256,7 +256,6 @@ impl ChecksumDamage {
 /// Only such records are told by events. The lines that commands and this crate write are not: those
 /// are read from the pool's history itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct EventHistory {
     /// What was done, in the kernel's words: `create`, `snapshot`, `set`.
