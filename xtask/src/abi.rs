@@ -1,7 +1,9 @@
 //! `cargo xtask abi`: what zfs-core-sys assumes of the C side, compared with every supported
 //! version: functions and constants with its packaged headers, and the structures and requests of
-//! /dev/zfs, which no package's headers have, with the source of its kernel module.
+//! /dev/zfs, which no package's headers have, with the source of its kernel module. And the classes
+//! of events that zfs-core names.
 
+mod classes;
 mod tables;
 
 use std::env;
@@ -71,6 +73,15 @@ fn compare(guest: &Guest) -> Result<usize> {
     if !status.success() {
         bail!("the packaged headers differ");
     }
+
+    let path = workspace().join("zfs-core/src/events/class.rs");
+    let table =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    classes::compare(
+        &table,
+        &guest.headers().join("libzfs"),
+        guest.version().name(),
+    )?;
 
     let sources = workspace().join("zfs-core-sys/src/ioctl");
     let mut assertions = Vec::new();
