@@ -6,15 +6,48 @@ mod readers;
 use crate::support::zfs;
 use helix_zfs::zfs_core::events::{Event, EventClass, EventsFrom, EventsStop};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Held by those who read events, and alone by those who have the kernel drop them.
-pub(crate) static QUEUE: RwLock<()> = RwLock::new(());
+static QUEUE: RwLock<()> = RwLock::new(());
 
-/// Everything that happens to one pool while this exists, read by a thread as it happens: tests
-/// beside this one post more than the kernel keeps.
+const LENGTH: &str = "/sys/module/zfs/parameters/zfs_zevent_len_max";
+
+/// The kernel keeps enough events while this is held: tests beside this one post thousands at once.
+pub(crate) fn queue() -> RwLockReadGuard<'static, ()> {
+    static LONGER: Once = Once::new();
+    let queue = QUEUE.read().unwrap_or_else(PoisonError::into_inner);
+    if std::env::var_os("HELIX_ZFS_NATIVE").is_none() {
+        // The guest goes when the tests are done.
+        LONGER.call_once(|| std::fs::write(LENGTH, "16384").unwrap());
+    }
+    queue
+}
+
+/// The kernel keeps few events, and nobody else reads any while this lives.
+struct Short {
+    was: String,
+    _alone: RwLockWriteGuard<'static, ()>,
+}
+
+impl Short {
+    fn new(length: usize) -> Self {
+        let alone = QUEUE.write().unwrap_or_else(PoisonError::into_inner);
+        let was = std::fs::read_to_string(LENGTH).unwrap();
+        std::fs::write(LENGTH, length.to_string()).unwrap();
+        Self { was, _alone: alone }
+    }
+}
+
+impl Drop for Short {
+    fn drop(&mut self) {
+        let _ = std::fs::write(LENGTH, self.was.trim_end());
+    }
+}
+
+/// Everything that happens to one pool while this exists, read by a thread as it happens.
 pub(crate) struct Watch {
     pool: String,
     events: Receiver<Event>,
@@ -25,7 +58,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(pool: &str) -> Self {
-        let queue = QUEUE.read().unwrap_or_else(PoisonError::into_inner);
+        let queue = queue();
         let reader = zfs().events(EventsFrom::Now).unwrap();
         let stop = reader.stop_handle();
         let (sender, events) = mpsc::channel();
