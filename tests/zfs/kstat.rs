@@ -209,7 +209,7 @@ fn statistics_need_no_privileges() {
         zfs.import_progress().unwrap();
         assert_eq!(kind(zfs.debug_messages()), ErrorKind::PermissionDenied);
         assert_eq!(scratch.io_stats().unwrap().written, 256 << 10);
-        assert!(pool.dataset_stats().unwrap().len() > 0);
+        assert!(!pool.dataset_stats().unwrap().is_empty());
         pool.io_stats().unwrap();
         pool.txg_stats().unwrap();
     });
