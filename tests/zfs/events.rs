@@ -8,7 +8,7 @@ use helix_zfs::zfs_core::events::{Event, EventClass, EventsFrom, EventsStop};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Held by those who read events, and alone by those who have the kernel drop them.
 static QUEUE: RwLock<()> = RwLock::new(());
@@ -83,8 +83,11 @@ impl Watch {
     /// The next event of the pool that `wanted` wants; others of the pool before it are passed over.
     pub(crate) fn until(&self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {
         let mut passed = Vec::new();
+        // Other pools' events keep coming.
+        let end = Instant::now() + Duration::from_secs(60);
         loop {
-            match self.events.recv_timeout(Duration::from_secs(60)) {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
                 Ok(event) => {
                     if event.pool().is_none_or(|pool| pool.name != self.pool) {
                         continue;

@@ -2,8 +2,10 @@
 
 mod everything;
 
+use crate::events::Watch;
 use crate::support::{DISK_SIZE, Mounted, TestPool, noise, output, run, zfs};
 use everything::Caller;
+use helix_zfs::zfs_core::events::EventClass;
 use helix_zfs::zfs_core::pool::{StatusCode, SuspendReason};
 use helix_zfs::zfs_core::props::UserProps;
 use helix_zfs::zfs_core::send::SendOptions;
@@ -153,7 +155,10 @@ fn a_suspended_pool_answers_and_refuses() {
         let mounted = Mounted::new(&of.root());
         let (data, copy) = (of.dir().join("data"), mounted.path("data"));
         std::fs::write(&data, noise(8 << 20, 6)).unwrap();
+        let watch = Watch::new(of.name());
         let suspended = Suspended::new(&of, &thin, &data, &copy);
+        watch.class(EventClass::IoFailure);
+        drop(watch);
         let status = pool(&of).status().unwrap();
         assert_eq!(status.suspended, Some(SuspendReason::IoError));
         assert_eq!((status.health, status.fault), (Health::Suspended, None));
