@@ -1,17 +1,13 @@
 //! Channel programs.
 
 use crate::examples::{fails, works};
-use crate::support::{Scratch, TENANT, as_user, output, run, zfs, zfs_get};
+use crate::support::{Scratch, TENANT, as_user, run, zfs, zfs_get};
 use helix_zfs::zfs_core::nv::{NvMap, Value};
 use helix_zfs::zfs_core::program::{ChannelProgram, ProgramResult};
 use helix_zfs::zfs_core::props::UserProps;
 use helix_zfs::zfs_core::{CreateOptions, Error, ErrorKind, Pool, SnapshotFilter};
 use serde::{Deserialize, Serialize};
-use signal_hook::consts::SIGUSR1;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 fn pool(of: &Scratch) -> Pool {
     zfs().pool(of.name().split('/').next().unwrap()).unwrap()
@@ -392,29 +388,4 @@ fn the_example_rotates_snapshots() {
     assert!(message.contains("does not exist"), "{message}");
     let message = fails("channel_program", &[scratch.name(), "p-", "1", "0"]);
     assert!(message.contains("kept"), "{message}");
-}
-
-#[test]
-fn a_signal_stops_a_program() {
-    let handled = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(SIGUSR1, Arc::clone(&handled)).unwrap();
-    let scratch = Scratch::new("program");
-    let pool = pool(&scratch);
-    let endless = ChannelProgram::new("while true do end").instruction_limit(100_000_000);
-    let (send, thread) = mpsc::channel();
-    let error = std::thread::scope(|scope| {
-        let runs = scope.spawn(|| {
-            send.send(rustix::thread::gettid()).unwrap();
-            failed(&pool, &endless)
-        });
-        let thread = thread.recv().unwrap().as_raw_nonzero().to_string();
-        while !runs.is_finished() {
-            std::thread::sleep(Duration::from_millis(50));
-            // It may be done by now.
-            let _ = output("kill", &["-USR1", &thread]);
-        }
-        runs.join().unwrap()
-    });
-    assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
-    assert!(handled.load(Ordering::Relaxed));
 }

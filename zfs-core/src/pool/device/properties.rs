@@ -474,11 +474,18 @@ impl Pool {
         if properties.is_empty() {
             return Ok(());
         }
-        let (_, target) = self.target(OPERATION, &vdev.into())?;
-        let guid = target.guid;
+        let guid = match vdev.into() {
+            VdevId::Guid(guid) => guid,
+            path => self.target(OPERATION, &path)?.1.guid,
+        };
+        let refused = |kind, what| Err(Error::refused(OPERATION, self.vdev(guid), kind, what));
+        let status = self.status().map_err(|error| error.during(OPERATION))?;
+        let Some(target) = status.vdevs().find(|vdev| vdev.guid == guid) else {
+            return refused(ErrorKind::NotFound, "the pool has no such vdev");
+        };
         if target.class == VdevClass::Log && properties.list.get("allocating").is_some() {
             // The module would follow a null pointer.
-            return Err(target.refuse(ErrorKind::Unsupported, "a log device always allocates"));
+            return refused(ErrorKind::Unsupported, "a log device always allocates");
         }
         let mut input = NvMap::new();
         input.insert(ZPOOL_VDEV_PROPS_SET_VDEV, guid);
@@ -487,10 +494,10 @@ impl Pool {
             .zfs
             .request(ZFS_IOC_VDEV_SET_PROPS, self.name.as_c_str())
             .input(&input)
-            .map_err(|refusal| refusal.into_error(OPERATION, target.object()))?
+            .map_err(|refusal| refusal.into_error(OPERATION, self.vdev(guid)))?
             .answered();
         request.run().map_err(|errno| {
-            let error = target.failed(errno);
+            let error = Error::new(OPERATION, self.vdev(guid), errno);
             let failures = request.answer().unwrap_or_default();
             match failures.iter().next() {
                 Some((name, _)) => refine(error, name),
