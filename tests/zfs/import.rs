@@ -158,7 +158,11 @@ fn from_the_command_and_back() {
     assert_eq!(zfs_get("mounted", of.name()), "no");
     assert_eq!(Mounted::new(&of.root()).read("f"), b"kept");
     let history = run("zpool", &["history", of.name()]);
-    let line = format!("zpool import {} {}", found.guid, of.name());
+    let line = format!(
+        "zpool import -o cachefile=none {} {}",
+        found.guid,
+        of.name()
+    );
     assert!(history.contains(&line), "{history}");
     let again = found.import(&unlisted()).unwrap_err();
     assert_eq!(again.kind(), ErrorKind::AlreadyExists, "{again}");

@@ -56,7 +56,8 @@ fn labels_are_those_of_zdb() {
         line.unwrap().to_owned()
     };
     assert_eq!(shown("txg"), label.txg().to_string());
-    assert_eq!(shown("guid"), status.root.guid.to_string());
+    assert_eq!(shown("guid"), guid(0).to_string());
+    assert_eq!(shown("pool_guid"), status.guid.to_string());
     assert_eq!(shown("name"), format!("'{}'", of.name()));
 
     // One label is enough, wherever it is.

@@ -190,6 +190,7 @@ impl ErrorKind {
             ) => Self::DeviceTooSmall,
             (Op::CreatePool | Op::AddVdevs, Errno::EBUSY) => Self::DeviceInUse,
             (Op::ImportPool, Errno::EREMOTEIO | Errno::EBADF) => Self::OtherHost,
+            (Op::ImportPool, Errno::ENXIO) => Self::DeviceUnavailable,
 
             // Of these, only a device that has the only good copy is refused so.
             (Op::OfflineVdev | Op::DetachVdev, Errno::EBUSY) => Self::LastCopy,

@@ -159,7 +159,7 @@ impl<'d> Request<'d> {
             .unwrap_or_default()
     }
 
-    /// Asks for an answer of up to `len` bytes that is not a list.
+    /// Asks for an answer of up to `len` bytes, be it a list or not.
     pub(crate) fn answered_raw(mut self, len: usize) -> Self {
         // So that what is not answered of a large room takes no memory.
         self.answer = vec![0; len];

@@ -10,7 +10,7 @@ use crate::name::PoolName;
 use crate::nv::NvMap;
 use crate::props::{PropertySet, Setting};
 use crate::zfs::Zfs;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use zfs_core_sys::ioctl::{ZFS_IOC_POOL_CREATE, ZFS_IOC_POOL_DESTROY};
@@ -194,6 +194,15 @@ impl CreatePool {
         }
         let allowed = Compatibility::read(props.str("compatibility"))
             .map_err(|why| refuse(ErrorKind::InvalidProperty, why))?;
+        // The kernel says no more than that something is wrong.
+        let is_unknown = |name: &&CStr| {
+            let feature = name.to_bytes().strip_prefix(b"feature@");
+            feature.is_some_and(|name| !known.has_pool_feature(&String::from_utf8_lossy(name)))
+        };
+        if let Some(name) = props.iter().map(|(name, _)| name).find(is_unknown) {
+            let why = format!("the module does not know {}", name.to_string_lossy());
+            return Err(refuse(ErrorKind::Unsupported, why));
+        }
         let features = self
             .feature_names(known, &allowed)
             .map_err(|why| refuse(ErrorKind::Unsupported, why))?;

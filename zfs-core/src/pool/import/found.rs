@@ -5,7 +5,7 @@ use crate::error::Errno;
 use crate::nv::{NvMap, Value};
 use crate::pool::health::{Health, VdevAux, VdevState};
 use crate::pool::status::PoolState;
-use crate::pool::vdev::{Vdev, VdevClass, Vdevs};
+use crate::pool::vdev::{Vdev, VdevClass, VdevKind, Vdevs};
 use crate::zfs::Zfs;
 use std::fmt;
 use std::path::Path;
@@ -258,7 +258,14 @@ fn text(list: &NvMap, key: &str) -> Option<String> {
 fn reasons(config: &NvMap, root: &Vdev) -> Option<ImportObstacle> {
     let info = config.list("load_info");
     if root.state != VdevState::CantOpen {
-        return None;
+        // Since 2.3 the kernel tries a pool without the log devices that are missing.
+        let is_lost = |vdev: &Vdev| {
+            vdev.class == VdevClass::Log
+                && !matches!(vdev.state, VdevState::Healthy | VdevState::Degraded)
+                && vdev.kind != VdevKind::Hole
+        };
+        let lost = root.children.iter().any(is_lost);
+        return lost.then_some(ImportObstacle::MissingLog);
     }
     Some(match root.aux {
         VdevAux::Active => {

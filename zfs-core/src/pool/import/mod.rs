@@ -13,7 +13,7 @@ use super::Pool;
 use super::status::PoolState;
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::ffi::device::Refusal;
-use crate::nv::NvMap;
+use crate::nv::{NvMap, Value, encoded_len};
 use crate::zfs::Zfs;
 use assemble::{Assembled, Places, assemble};
 use std::fmt;
@@ -154,7 +154,7 @@ impl Zfs {
                     .any(|entry| entry.pool.name().as_str() == name);
                 let (config, refused) = match self.try_import(&pool.config) {
                     Ok(mut config) => {
-                        if let Some(crate::nv::Value::List(tree)) = config.get_mut("vdev_tree") {
+                        if let Some(Value::List(tree)) = config.get_mut("vdev_tree") {
                             // Spares and caches are known only now.
                             places.fix(tree);
                         }
@@ -228,13 +228,16 @@ impl FoundPool {
                 obstacle.to_string(),
             ));
         }
+        // The answer is the configuration, and what was learned. When it does not fit, the kernel
+        // calls the request failed, though it is not, and takes no line for the history.
+        let room = encoded_len(&self.config).unwrap_or_default() * 2 + (256 << 10);
         let mut request = self
             .zfs
             .request(ZFS_IOC_POOL_IMPORT, pool.name.as_c_str())
             .configuration(&self.config)
             .and_then(|request| request.input(&props))
             .map_err(|refusal| refusal.into_error(OPERATION, &*self.name))?
-            .answered();
+            .answered_raw(room);
         request.cmd().zc_guid = self.guid;
         request.cmd().zc_cookie = options.flags();
         match request.run() {
