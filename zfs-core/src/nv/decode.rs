@@ -16,6 +16,7 @@ pub(super) fn native(bytes: &[u8]) -> Result<(NvMap, usize)> {
     let mut input = Input {
         bytes,
         pos: HEADER_LEN,
+        without: None,
     };
     let mut map = check_header(input.i32()?, input.u32()?, HEADER_LEN)?;
     input.pairs(&mut map, 0)?;
@@ -28,6 +29,7 @@ pub(super) fn native_some(bytes: &[u8], keep: impl Fn(&CStr) -> bool) -> Result<
     let mut input = Input {
         bytes,
         pos: HEADER_LEN,
+        without: None,
     };
     let mut map = check_header(input.i32()?, input.u32()?, HEADER_LEN)?;
     let list_start = input.pos;
@@ -40,6 +42,18 @@ pub(super) fn native_some(bytes: &[u8], keep: impl Fn(&CStr) -> bool) -> Result<
         }
     }
     check_unique(&map, list_start)?;
+    Ok(map)
+}
+
+/// A list without the pairs of this name, at any depth.
+pub(super) fn native_without<'a>(bytes: &'a [u8], name: &'a CStr) -> Result<NvMap> {
+    let mut input = Input {
+        bytes,
+        pos: HEADER_LEN,
+        without: Some(name),
+    };
+    let mut map = check_header(input.i32()?, input.u32()?, HEADER_LEN)?;
+    input.pairs(&mut map, 0)?;
     Ok(map)
 }
 
@@ -66,6 +80,8 @@ pub(super) fn check_unique(map: &NvMap, offset: usize) -> Result<()> {
 struct Input<'a> {
     bytes: &'a [u8],
     pos: usize,
+    /// Pairs of this name are passed over.
+    without: Option<&'a CStr>,
 }
 
 impl<'a> Input<'a> {
@@ -90,6 +106,10 @@ impl<'a> Input<'a> {
     fn pairs(&mut self, map: &mut NvMap, depth: usize) -> Result<()> {
         let list_start = self.pos;
         while let Some(pair) = self.pair()? {
+            if self.without == Some(pair.name) {
+                self.pass(&pair, depth)?;
+                continue;
+            }
             let value = self.value(&pair, depth)?;
             map.push(pair.name.to_owned(), value);
         }
@@ -201,6 +221,7 @@ impl<'a> Input<'a> {
         let mut header = Input {
             bytes: header,
             pos: 0,
+            without: None,
         };
         let mut map = check_header(header.i32()?, header.u32()?, pair.value_start)?;
         self.pairs(&mut map, depth + 1)?;
@@ -224,7 +245,11 @@ struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     fn parse(bytes: &'a [u8], start: usize, size: i32) -> Result<Self> {
-        let mut input = Input { bytes, pos: 4 };
+        let mut input = Input {
+            bytes,
+            pos: 4,
+            without: None,
+        };
         let name_size = i16::from_ne_bytes(input.take()?);
         input.pos += 2;
         let count = input.i32()?;

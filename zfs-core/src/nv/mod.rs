@@ -103,8 +103,20 @@ pub(crate) fn decode_some(
     bytes: &[u8],
     keep: impl Fn(&CStr) -> bool,
 ) -> Result<NvMap, DecodeError> {
+    check_native(bytes)?;
+    decode::native_some(bytes, keep)
+}
+
+/// Reads of a list of the native encoding all but the pairs of this name, in it and in the lists
+/// that it holds.
+pub(crate) fn decode_without(bytes: &[u8], name: &CStr) -> Result<NvMap, DecodeError> {
+    check_native(bytes)?;
+    decode::native_without(bytes, name)
+}
+
+fn check_native(bytes: &[u8]) -> Result<(), DecodeError> {
     match bytes.get(..HEADER_LEN) {
-        Some(&[ENCODING_NATIVE, HOST_ENDIAN, ..]) => decode::native_some(bytes, keep),
+        Some(&[ENCODING_NATIVE, HOST_ENDIAN, ..]) => Ok(()),
         Some(&[ENCODING_NATIVE, ..]) => Err(DecodeErrorKind::ForeignEndianness.at(1)),
         Some(&[other, ..]) => Err(DecodeErrorKind::UnknownEncoding(other).at(0)),
         _ => Err(DecodeErrorKind::Truncated.at(bytes.len())),
@@ -127,5 +139,33 @@ pub fn decode_prefix(bytes: &[u8]) -> Result<(NvMap, usize), DecodeError> {
         Some(&[ENCODING_XDR, ..]) => xdr::xdr(bytes),
         Some(&[other, ..]) => Err(DecodeErrorKind::UnknownEncoding(other).at(0)),
         _ => Err(DecodeErrorKind::Truncated.at(bytes.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_wanted_is_passed_over_at_any_depth() {
+        let list = |extra: bool| {
+            let mut inner = NvMap::new();
+            inner.insert(c"a", 1_u64);
+            if extra {
+                let mut much = NvMap::new();
+                much.insert(c"histogram", vec![7_u64; 40]);
+                inner.insert(c"much", Value::List(much));
+            }
+            inner.insert(c"z", c"end");
+            let mut outer = inner.clone();
+            outer.insert(c"children", Value::ListArray(vec![inner.clone(), inner]));
+            outer
+        };
+        let packed = encode_native(&list(true)).unwrap();
+        assert_eq!(decode_without(&packed, c"much").unwrap(), list(false));
+        assert_eq!(decode_without(&packed, c"none").unwrap(), list(true));
+        for len in 0..packed.len() {
+            assert!(decode_without(&packed[..len], c"much").is_err(), "{len}");
+        }
     }
 }

@@ -103,12 +103,13 @@ use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::ffi::device::Request;
 use crate::ffi::nvlist::NvList;
 use crate::name::PoolName;
-use crate::nv::NvMap;
+use crate::nv::{self, NvMap};
 use crate::zfs::Zfs;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use zfs_core_sys::ioctl::{ZFS_IOC_POOL_CONFIGS, ZFS_IOC_POOL_GET_PROPS, ZFS_IOC_POOL_STATS};
 
 /// A pool, by name.
@@ -142,6 +143,12 @@ pub enum SyncMode {
     /// Writes a transaction group even if it is empty, so that all vdevs are written to.
     Force,
 }
+
+/// How much room the state of a pool is given: what the largest needed so far, and some more. A
+/// pool of 60 devices takes about a megabyte, and asking twice would cost twice as much.
+static STATS_ROOM: AtomicUsize = AtomicUsize::new(64 * 1024);
+/// Those that need more are asked for twice.
+const MOST_STATS_ROOM: usize = 16 << 20;
 
 /// What the kernel answers about a pool, and beside it.
 struct Stats {
@@ -295,7 +302,7 @@ impl Pool {
     ///
     /// None. Request `ZFS_IOC_POOL_STATS`.
     pub fn config(&self) -> Result<NvMap> {
-        self.stats(Operation::GetPoolStatus)
+        self.stats_read(Operation::GetPoolStatus, nv::decode)
             .map(|stats| stats.config)
     }
 
@@ -367,12 +374,31 @@ impl Pool {
             .map_err(|errno| Error::new(OPERATION, self.name.as_str(), errno))
     }
 
+    /// All but the histograms, which are most of what the kernel tells.
     fn stats(&self, operation: Operation) -> Result<Stats> {
+        self.stats_read(operation, |list| nv::decode_without(list, c"vdev_stats_ex"))
+    }
+
+    fn stats_read(
+        &self,
+        operation: Operation,
+        read: impl Fn(&[u8]) -> std::result::Result<NvMap, nv::DecodeError>,
+    ) -> Result<Stats> {
+        let room = STATS_ROOM.load(Ordering::Relaxed);
         let mut request = self
             .zfs
             .request(ZFS_IOC_POOL_STATS, self.name.as_c_str())
-            .answered();
-        let config = answer(&mut request, operation, self.name.as_str())?;
+            .answered_raw(room);
+        request
+            .read()
+            .map_err(|errno| Error::new(operation, self.name.as_str(), errno))?;
+        let config = read(request.answer_bytes())
+            .map_err(|error| Error::protocol(operation, self.name.as_str(), error))?;
+        // The kernel puts everything together before it sees that there is no room.
+        let needed = request.answer_bytes().len();
+        if (room..MOST_STATS_ROOM).contains(&needed) {
+            STATS_ROOM.fetch_max(needed + needed / 4, Ordering::Relaxed);
+        }
         let altroot = request
             .cmd()
             .zc_value
