@@ -20,7 +20,7 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use helix_zfs::zfs_core::Zfs;
 use helix_zfs::zfs_core::events::{Event, EventsFrom};
@@ -85,7 +85,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut last = None;
     loop {
         let event = if options.once {
-            events.try_next()?
+            // Enough for an event whose predecessor is missing.
+            events.next_timeout(Duration::from_millis(50))?
         } else {
             events.next().transpose()?
         };
