@@ -90,14 +90,14 @@ impl Listing {
         self
     }
 
-    /// With GUID, transaction group and origin: [`Row::stats`].
+    /// With GUID, transaction group and origin: [`Row::stats`](super::Row::stats).
     #[must_use]
     pub fn stats(mut self) -> Self {
         self.stats = true;
         self
     }
 
-    /// With this property, as [`Row::get`] gives it.
+    /// With this property, as [`Row::get`](super::Row::get) gives it.
     #[must_use]
     pub fn property(mut self, prop: Prop) -> Self {
         self.native.insert(prop);
@@ -111,14 +111,14 @@ impl Listing {
         self
     }
 
-    /// With the user property of this name, as [`Row::user`] gives it.
+    /// With the user property of this name, as [`Row::user`](super::Row::user) gives it.
     #[must_use]
     pub fn user_property(mut self, name: impl Into<String>) -> Self {
         self.user.insert(name.into());
         self
     }
 
-    /// With all properties: [`Row::properties`]. Those of files are with them only if they are
+    /// With all properties: [`Row::properties`](super::Row::properties). Those of files are with them only if they are
     /// asked for by [`property`](Self::property).
     #[must_use]
     pub fn all_properties(mut self) -> Self {

@@ -54,7 +54,7 @@ pub struct PoolProperty {
 /// The properties of a pool at one moment.
 ///
 /// The kernel leaves out those that are not set; their methods then return the default. The
-/// properties `feature@…` are in [`PoolStatus::features`](super::PoolStatus::features).
+/// properties `feature@…` are in [`PoolStatus::features`](field@super::PoolStatus::features).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[doc(alias = "zpool_prop_t")]
 pub struct PoolProperties(Vec<(String, PoolProperty)>);
