@@ -30,6 +30,7 @@ pub use change::{Change, ChangeKind, FileKind, ObjectPath};
 use crate::dataset::Dataset;
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::ffi::device::{Device, Refusal, read_str};
+use crate::ffi::pipe;
 use crate::list::{DatasetKind, SnapshotEntry};
 use crate::name::SnapshotName;
 use crate::outflow::{self, Next, ReadEnd, Shared, Writing};
@@ -171,7 +172,8 @@ impl Diff {
             ended: false,
         };
         // What was refused has closed the pipe without a byte in it.
-        if diff.wait()? == Next::End {
+        diff.wait()?;
+        if matches!(pipe::unread(&diff.pipe.file), Ok(0)) {
             diff.outcome()?;
         }
         Ok(diff)
