@@ -196,7 +196,7 @@ fn properties_and_privileges() {
     }
     // The root's properties are set after the pool is made, which is then no more.
     let root = PropertySet::new();
-    let root = root.raw("recordsize", Value::Uint64(3)).unwrap();
+    let root = root.raw("time_travel", Value::Uint64(3)).unwrap();
     let error = refused(&make().root_properties(&root));
     assert!(
         matches!(

@@ -39,7 +39,8 @@ pub enum ImportObstacle {
     /// `zgenhostid(8)`.
     NoHostId,
     /// Log devices are missing. [`without_log`](super::ImportOptions::without_log) imports it
-    /// nevertheless, and loses what was last written to it.
+    /// nevertheless, and loses what was last written to it. Since 2.3; older modules cannot tell
+    /// it from `MissingDevices`.
     MissingLog,
     /// Devices are missing or damaged, and too few are left.
     MissingDevices,
