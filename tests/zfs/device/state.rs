@@ -4,7 +4,7 @@ use super::{
     assert_recorded, assert_shown, disk, made, more, path, pool, refused, refused_early,
     refused_late, settle,
 };
-use crate::support::{Mounted, TENANT, TestPool, as_user, noise, output, run, zfs};
+use crate::support::{Mounted, Parameter, TENANT, TestPool, as_user, noise, output, run, zfs};
 use helix_zfs::zfs_core::CreateOptions;
 use helix_zfs::zfs_core::ErrorKind::{
     Busy, InvalidArgument, LastCopy, NameTooLong, NotFound, PermissionDenied, PoolSuspended,
@@ -152,10 +152,19 @@ fn a_device_that_is_back_does_not_count_before_it_has_all() {
     let of = made("behind", "mirror 0 1");
     let (pool, disk) = (pool(&of), |n| disk(&of, n));
     let mounted = Mounted::new(&of.root());
+    // A resilver begins a moment later, so that it cannot be waited for.
+    let offline_in_the_end = |n| loop {
+        match pool.offline(disk(n), OfflineMode::Temporary) {
+            Ok(()) => break,
+            Err(error) => assert_eq!(error.kind(), LastCopy, "{error}"),
+        }
+        pool.sync(SyncMode::Force).unwrap();
+    };
     for round in 0..2 {
-        pool.offline(disk(1), OfflineMode::Temporary).unwrap();
+        offline_in_the_end(1);
         mounted.write("data", noise(8 << 20, round));
         pool.sync(SyncMode::Pending).unwrap();
+        let standstill = Parameter::scans_stand_still();
         pool.online(disk(1), OnlineMode::Plain).unwrap();
         if round == 0 {
             refused(
@@ -171,10 +180,11 @@ fn a_device_that_is_back_does_not_count_before_it_has_all() {
             );
         }
         assert_shown(&of, &disk(0), "ONLINE");
-        settle(&of);
+        drop(standstill);
+        offline_in_the_end(0);
+        assert_eq!(mounted.read("data"), noise(8 << 20, round));
+        pool.online(disk(0), OnlineMode::Plain).unwrap();
     }
-    pool.offline(disk(0), OfflineMode::Temporary).unwrap();
-    assert_eq!(mounted.read("data"), noise(8 << 20, 1));
 }
 
 #[test]
@@ -276,24 +286,33 @@ fn a_log_that_was_not_replayed_stays() {
     pool.remove(&log).unwrap();
 }
 
-/// Writes to a device that fail until this is dropped.
-struct FailingWrites(String);
+/// Writes to a device that fail until this is dropped, and then the pool goes on.
+struct FailingWrites<'a> {
+    of: &'a TestPool,
+    handler: String,
+}
 
-impl FailingWrites {
-    fn new(of: &TestPool, n: usize) -> Self {
+impl<'a> FailingWrites<'a> {
+    fn new(of: &'a TestPool, n: usize) -> Self {
         let device = disk(of, n);
         let text = run(
             "zinject",
             &["-d", &device, "-e", "io", "-T", "write", of.name()],
         );
-        let id = text.split_once("handler ").unwrap().1;
-        Self(id.split_whitespace().next().unwrap().to_owned())
+        let handler = text.split_once("handler ").unwrap().1;
+        let handler = handler.split_whitespace().next().unwrap().to_owned();
+        Self { of, handler }
+    }
+
+    fn stop(&self) {
+        let _ = output("zinject", &["-c", &self.handler]);
     }
 }
 
-impl Drop for FailingWrites {
+impl Drop for FailingWrites<'_> {
     fn drop(&mut self) {
-        let _ = output("zinject", &["-c", &self.0]);
+        self.stop();
+        let _ = output("zpool", &["clear", self.of.name()]);
     }
 }
 
@@ -304,7 +323,7 @@ fn a_suspended_pool_goes_on_when_it_is_cleared() {
     let (old, spare, new) = (of.file(0), of.file(1), more(&of, "new", 96));
     let failing = FailingWrites::new(&of, 0);
     let mut sync = Command::new("zpool")
-        .args(["sync", of.name()])
+        .args(["sync", "-f", of.name()])
         .spawn()
         .unwrap();
     while pool.status().unwrap().suspended.is_none() {
@@ -334,7 +353,7 @@ fn a_suspended_pool_goes_on_when_it_is_cleared() {
     while pool.status().unwrap().suspended.is_none() {
         std::thread::yield_now();
     }
-    drop(failing);
+    failing.stop();
     pool.clear_vdev(&old).unwrap();
     assert!(sync.wait().unwrap().success());
     assert_shown(&of, &disk(&of, 0), "ONLINE");
