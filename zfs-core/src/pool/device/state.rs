@@ -85,7 +85,13 @@ impl Pool {
             OfflineMode::Persistent => (0, ""),
             OfflineMode::Temporary => (OFFLINE_TEMPORARY, "-t "),
         };
-        self.set_state(&target, STATE_OFFLINE, flags)?;
+        self.set_state(&target, STATE_OFFLINE, flags)
+            .map_err(|error| match error.kind() {
+                ErrorKind::LastCopy if target.class == VdevClass::Log => error
+                    .with_kind(ErrorKind::Busy)
+                    .with_detail("its records were not replayed: mount what they are of"),
+                _ => error,
+            })?;
         self.record_vdev("offline", option, &target);
         Ok(())
     }
