@@ -31,9 +31,9 @@ use support::{Pair, Report, Result, Rounds, Side, Turn, Unit, compare};
 const DATASETS: usize = 100;
 /// Of each dataset; fewer where making them takes longer than this.
 const SNAPSHOTS: usize = 100;
-const MAKING: Duration = Duration::from_secs(30);
-const ROUNDS: usize = 30;
-const ENOUGH: Duration = Duration::from_secs(40);
+const MAKING: Duration = Duration::from_secs(20);
+const ROUNDS: usize = 20;
+const ENOUGH: Duration = Duration::from_secs(30);
 /// How much more memory a list of everything may take than one of a dataset.
 const FLAT: u64 = 1 << 20;
 

@@ -175,17 +175,19 @@ impl Report {
         goal: Option<f64>,
         pairs: &[Pair],
     ) {
-        eprintln!(
-            "{name}, {baseline}, {}: {} rounds",
-            unit.name(),
-            pairs.len()
-        );
         let costs = || {
             pairs.iter().map(|pair| {
                 let seconds = |cost| unit.of(cost).as_secs_f64();
                 (seconds(pair.subject), seconds(pair.baseline))
             })
         };
+        let ratio = Sorted::new(costs().map(|(subject, baseline)| subject / baseline));
+        eprintln!(
+            "{name}, {baseline}, {}: {:.3} in {} rounds",
+            unit.name(),
+            ratio.median(),
+            pairs.len()
+        );
         self.0.push(Row {
             name,
             baseline,
@@ -193,7 +195,7 @@ impl Report {
             goal,
             subject_call: Sorted::new(costs().map(|(subject, _)| subject)),
             baseline_call: Sorted::new(costs().map(|(_, baseline)| baseline)),
-            ratio: Sorted::new(costs().map(|(subject, baseline)| subject / baseline)),
+            ratio,
         });
     }
 
