@@ -41,7 +41,8 @@ pub enum NameRule {
     /// A pool's name must start with a letter.
     #[error("a pool's name starts with a letter")]
     FirstLetter,
-    /// A word that ZFS keeps for itself: `mirror`, `raidz`, `draid`.
+    /// A word that ZFS keeps for itself: `mirror`, `raidz`, `draid`. For new pools also `log`, and
+    /// what begins with one of the others or with `spare`.
     #[error("a reserved word")]
     Reserved,
     /// A snapshot's name has exactly one `@`, and a bookmark's exactly one `#`, after the dataset.
@@ -251,6 +252,16 @@ impl PoolName {
         Self::checked(name)
     }
 
+    /// Checks the name of a pool that is yet to be. As `zpool` does, takes none that would be read
+    /// as a kind of vdev; the kernel takes most of them.
+    pub(crate) fn of_new_pool(name: &str) -> Result<Self, NameError> {
+        const KINDS: [&str; 4] = ["mirror", "raidz", "draid", "spare"];
+        if name == "log" || KINDS.iter().any(|kind| name.starts_with(kind)) {
+            return Err(NameError::new(name, NameRule::Reserved));
+        }
+        Self::new(name)
+    }
+
     /// The pool's root filesystem.
     #[must_use]
     pub fn root(&self) -> DatasetName {
@@ -413,6 +424,11 @@ mod tests {
         assert_eq!(rule(DatasetName::new("tank/..")), NameRule::Relative);
         assert_eq!(rule(DatasetName::new("1tank")), NameRule::FirstLetter);
         assert_eq!(rule(PoolName::new("mirror")), NameRule::Reserved);
+        for name in ["log", "spare-1", "mirrors", "raidz1", "draid2"] {
+            assert_eq!(rule(PoolName::of_new_pool(name)), NameRule::Reserved);
+            assert!(PoolName::new(name).is_ok());
+        }
+        assert!(PoolName::of_new_pool("logs").is_ok());
         assert_eq!(rule(PoolName::new("tank/a")), NameRule::Character('/'));
         assert_eq!(rule(SnapshotName::new("tank/a")), NameRule::Separator('@'));
         assert_eq!(

@@ -293,9 +293,15 @@ impl Zfs {
     #[doc(alias = "ZFS_IOC_POOL_CREATE")]
     #[doc(alias = "zpool_create")]
     pub fn create_pool(&self, name: &str, options: &CreatePool) -> Result<Pool> {
-        let created = self.pool(name)?;
+        let new = |name: &str| -> Result<Pool> {
+            Ok(Pool {
+                zfs: self.clone(),
+                name: PoolName::of_new_pool(name)?,
+            })
+        };
+        let created = new(name)?;
         let pool = match &options.temporary_name {
-            Some(temporary) => self.pool(temporary)?,
+            Some(temporary) => new(temporary)?,
             None => created.clone(),
         };
         let layout = options.layout.check(OPERATION, name)?;

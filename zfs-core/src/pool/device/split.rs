@@ -80,7 +80,7 @@ impl Pool {
     pub fn split(&self, name: &str, options: &SplitOptions) -> Result<Pool> {
         const OPERATION: Operation = Operation::SplitPool;
         let old = self.name.as_str();
-        let new = PoolName::new(name)?;
+        let new = PoolName::of_new_pool(name)?;
         let survey = self.survey(OPERATION)?;
         let (children, chosen) = self.split_children(&survey, options)?;
 

@@ -211,7 +211,10 @@ impl FoundPool {
     pub fn import(&self, options: &ImportOptions) -> Result<Pool> {
         const OPERATION: Operation = Operation::ImportPool;
         let props = options.to_nvmap(&self.name)?;
-        let pool = self.zfs.pool(options.name_for(&self.name))?;
+        let pool = Pool {
+            zfs: self.zfs.clone(),
+            name: options.pool_name(&self.name)?,
+        };
         for obstacle in &self.obstacles {
             let kind = match obstacle {
                 // The kernel does not look at the host unless the pool guards itself.

@@ -1,5 +1,6 @@
 use crate::error::{Operation, Result};
 use crate::history::Line;
+use crate::name::PoolName;
 use crate::nv::NvMap;
 use crate::pool::create::absolute;
 use crate::pool::set_properties::PoolPropertySet;
@@ -102,6 +103,14 @@ impl ImportOptions {
 
     pub(super) fn name_for<'a>(&'a self, own: &'a str) -> &'a str {
         self.name.as_deref().unwrap_or(own)
+    }
+
+    /// The name that a pool gets whose own is `own`.
+    pub(super) fn pool_name(&self, own: &str) -> Result<PoolName> {
+        Ok(match &self.name {
+            Some(name) => PoolName::of_new_pool(name)?,
+            None => PoolName::new(own)?,
+        })
     }
 
     pub(super) fn flags(&self) -> u64 {
