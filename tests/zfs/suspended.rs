@@ -93,7 +93,9 @@ impl<'a> Suspended<'a> {
 impl Drop for Suspended<'_> {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(self.thin.ballast());
-        let _ = output("zpool", &["clear", self.pool.name()]);
+        if pool(self.pool).clear().is_err() {
+            let _ = output("zpool", &["clear", self.pool.name()]);
+        }
         let _ = self.writer.wait();
     }
 }

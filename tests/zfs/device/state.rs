@@ -1,24 +1,17 @@
 //! Offline, online, faulted, cleared; paths.
 
 use super::{
-    assert_recorded, assert_shown, disk, made, more, path, pool, refused, refused_early,
-    refused_late, settle,
+    assert_recorded, assert_shown, disk, made, path, pool, refused, refused_early, refused_late,
+    settle,
 };
-use crate::support::{Mounted, Parameter, TENANT, TestPool, as_user, noise, output, run, zfs};
-use helix_zfs::zfs_core::CreateOptions;
+use crate::support::{Mounted, Parameter, TENANT, TestPool, as_user, noise, run, zfs};
 use helix_zfs::zfs_core::ErrorKind::{
-    Busy, InvalidArgument, LastCopy, NameTooLong, NotFound, PermissionDenied, PoolSuspended,
-    ReadOnlyPool, WrongKind,
+    InvalidArgument, LastCopy, NameTooLong, NotFound, PermissionDenied, ReadOnlyPool, WrongKind,
 };
 use helix_zfs::zfs_core::SyncMode;
-use helix_zfs::zfs_core::pool::{
-    AddOptions, AttachOptions, Layout, OfflineMode, OnlineMode, SplitOptions, VdevId, VdevSpec,
-    VdevState,
-};
-use helix_zfs::zfs_core::props::Sync;
+use helix_zfs::zfs_core::pool::{OfflineMode, OnlineMode, VdevId, VdevState};
 use std::fs::OpenOptions;
 use std::path::Path;
-use std::process::Command;
 
 fn reimport(of: &TestPool, options: &[&str]) {
     run("zpool", &["export", of.name()]);
@@ -261,101 +254,4 @@ fn a_device_that_has_grown_is_used_to_its_end() {
             of.name(),
         ],
     );
-}
-
-/// What was written to the log and not to the pool is not given up.
-#[test]
-fn a_log_that_was_not_replayed_stays() {
-    let of = made("replay", "mirror 0 1 log 2");
-    let pool = pool(&of);
-    let child = of.root().child("child").unwrap();
-    child
-        .create(&CreateOptions::filesystem().set(Sync::Always))
-        .unwrap();
-    let mounted = Mounted::new(&child);
-    // No transaction group is written from here on: all goes to the log.
-    run("zpool", &["freeze", of.name()]);
-    mounted.write("data", noise(64 << 10, 7));
-    drop(mounted);
-    // Nor was it that the pool is exported.
-    reimport(&of, &["-N", "-f"]);
-    let log = of.file(2);
-    refused_late(pool.offline(&log, OfflineMode::Persistent), Busy, "disk2");
-    refused_late(pool.remove(&log), Busy, "disk2");
-    assert_eq!(Mounted::new(&child).read("data"), noise(64 << 10, 7));
-    pool.remove(&log).unwrap();
-}
-
-/// Writes to a device that fail until this is dropped, and then the pool goes on.
-struct FailingWrites<'a> {
-    of: &'a TestPool,
-    handler: String,
-}
-
-impl<'a> FailingWrites<'a> {
-    fn new(of: &'a TestPool, n: usize) -> Self {
-        let device = disk(of, n);
-        let text = run(
-            "zinject",
-            &["-d", &device, "-e", "io", "-T", "write", of.name()],
-        );
-        let handler = text.split_once("handler ").unwrap().1;
-        let handler = handler.split_whitespace().next().unwrap().to_owned();
-        Self { of, handler }
-    }
-
-    fn stop(&self) {
-        let _ = output("zinject", &["-c", &self.handler]);
-    }
-}
-
-impl Drop for FailingWrites<'_> {
-    fn drop(&mut self) {
-        self.stop();
-        let _ = output("zpool", &["clear", self.of.name()]);
-    }
-}
-
-#[test]
-fn a_suspended_pool_goes_on_when_it_is_cleared() {
-    let of = made("suspend", "0 spare 1");
-    let pool = pool(&of);
-    let (old, spare, new) = (of.file(0), of.file(1), more(&of, "new", 96));
-    let failing = FailingWrites::new(&of, 0);
-    let mut sync = Command::new("zpool")
-        .args(["sync", "-f", of.name()])
-        .spawn()
-        .unwrap();
-    while pool.status().unwrap().suspended.is_none() {
-        std::thread::yield_now();
-    }
-    let temporary = OfflineMode::Temporary;
-    let attach = AttachOptions::new();
-    let single = Layout::from(VdevSpec::device(&new));
-    for result in [
-        pool.offline(&old, temporary),
-        pool.online(&old, OnlineMode::Plain).map(drop),
-        pool.fault(&old, temporary),
-        pool.attach(&old, &new, &attach),
-        pool.replace(&old, &new, &attach),
-        pool.use_spare(&old, &spare, &attach),
-        pool.detach(&old),
-        pool.add(&single, &AddOptions::new()),
-        pool.remove(&spare),
-        pool.cancel_removal(),
-        pool.split("hz-part", &SplitOptions::new()).map(drop),
-        pool.set_vdev_path(&old, "/a"),
-    ] {
-        refused_late(result, PoolSuspended, "hz-suspend");
-    }
-    // It can be tried, and is suspended again.
-    let _ = pool.clear();
-    while pool.status().unwrap().suspended.is_none() {
-        std::thread::yield_now();
-    }
-    failing.stop();
-    pool.clear_vdev(&old).unwrap();
-    assert!(sync.wait().unwrap().success());
-    assert_shown(&of, &disk(&of, 0), "ONLINE");
-    pool.sync(SyncMode::Force).unwrap();
 }
