@@ -248,7 +248,13 @@ impl FoundPool {
             // The pool is imported; only the answer did not fit.
             Err(Errno::ENOMEM) if pool.exists()? => {}
             Err(errno) => {
-                let error = Error::new(OPERATION, &*self.name, errno);
+                let mut error = Error::new(OPERATION, &*self.name, errno);
+                // What does not exist then is not the pool.
+                if errno == Errno::ENOENT
+                    && self.obstacles.contains(&ImportObstacle::MissingDevices)
+                {
+                    error = error.with_kind(ErrorKind::DeviceUnavailable);
+                }
                 return Err(match self.detail(request.answer().ok().as_ref()) {
                     Some(detail) => error.with_detail(detail),
                     None => error,
