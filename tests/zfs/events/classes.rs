@@ -79,12 +79,6 @@ fn a_pools_life_is_told_in_order() {
     }
     drop(still);
     watch.classes(&[E::ScrubStart, E::ScrubPaused, E::ScrubResume, E::ScrubAbort]);
-    // A byte a second.
-    let slow = ["trim", "-r", "1"];
-    for trim in [&slow[..], &["trim", "-s"], &slow, &["trim", "-c"]] {
-        zpool(&[trim, &[name]].concat());
-    }
-    watch.classes(&[E::TrimStart, E::TrimSuspend, E::TrimResume, E::TrimCancel]);
 
     zpool(&["offline", name, disk(1)]);
     let offline = watch.class(E::StateChange);

@@ -292,7 +292,8 @@ fn the_example_tells_what_happens() {
         .find(|line| line.contains(&format!("{} helix:p1=x", scratch.name())))
         .unwrap_or_else(|| panic!("{printed}"));
     assert!(line.contains(EventClass::History.as_str()), "{line}");
-    assert!(!printed.contains("helix:p0=x"), "{printed}");
+    let before = format!("{} helix:p0=x", scratch.name());
+    assert!(!printed.contains(&before), "{printed}");
     assert!(
         printed.contains("to go on from here: --after "),
         "{printed}"
