@@ -65,7 +65,8 @@ impl Watch {
         let thread = std::thread::spawn(move || {
             for event in reader {
                 let event = event.unwrap();
-                assert_eq!(event.missed, 0, "{event}");
+                // A number can be missing that is another pool's: of its own pool's events, each
+                // is waited for by its class.
                 if sender.send(event).is_err() {
                     break;
                 }
