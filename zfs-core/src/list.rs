@@ -127,8 +127,13 @@ impl SnapshotFilter {
 
     /// The request that lists the snapshots of a dataset that pass.
     pub(crate) fn request<'z>(self, zfs: &'z Zfs, of: &CStr) -> Result<Request<'z>, Refusal> {
-        zfs.request(ZFS_IOC_SNAPSHOT_LIST_NEXT, of)
-            .input(&self.to_nvmap())
+        let request = zfs.request(ZFS_IOC_SNAPSHOT_LIST_NEXT, of);
+        let limits = self.to_nvmap();
+        // The kernel would unpack an empty list for each entry.
+        match limits.is_empty() {
+            true => Ok(request),
+            false => request.input(&limits),
+        }
     }
 
     pub(crate) fn matches(self, txg: u64) -> bool {
