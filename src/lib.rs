@@ -31,15 +31,22 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ephemeral;
+pub mod group_commit;
 mod guard_rail;
 mod headroom;
+pub mod layout;
 mod mount_policy;
+pub mod quota;
 pub mod replicate;
+mod scope;
+mod step;
 mod tenant;
 
 pub use guard_rail::{Change, GuardRail, NewerSnapshots, Rollback};
 pub use headroom::{Headroom, Limit, QuotaState};
 pub use mount_policy::MountPolicy;
+pub use step::Step;
 pub use tenant::{Tenant, TenantSpec};
 /// OpenZFS itself, safe and typed.
 pub use zfs_core;

@@ -18,8 +18,8 @@ struct Ended {
 
 /// Runs an example from the folder that `cargo xtask test` puts them in.
 fn example(name: &str, arguments: &[&str]) -> Ended {
-    let folder = std::env::var_os("HELIX_ZFS_EXAMPLES")
-        .expect("HELIX_ZFS_EXAMPLES names the folder of the built examples");
+    let folder = std::env::var_os("HELIX_ZFS_PROGRAMS")
+        .expect("HELIX_ZFS_PROGRAMS names the folder of the built programs");
     let output = Command::new(PathBuf::from(folder).join(name))
         .args(arguments)
         .output()
@@ -422,7 +422,7 @@ fn the_tour() {
     );
     assert!(!run("zpool", &["list", "-H", "-o", "name"]).contains("helix-tour-"));
     // Without loop devices, as on somebody's machine. No tool to make a pool with: it says so.
-    let folder = std::env::var_os("HELIX_ZFS_EXAMPLES").expect("checked above");
+    let folder = std::env::var_os("HELIX_ZFS_PROGRAMS").expect("checked above");
     let folder = PathBuf::from(folder);
     let output = Command::new(folder.join("tour"))
         .env("HELIX_ZFS_NATIVE", "1")
@@ -525,7 +525,7 @@ fn a_dataset_is_replicated() {
     let missing = fails("replicate", &["pull", socket, &source, &target]);
     assert!(missing.contains("No such file"), "{missing}");
 
-    let folder = PathBuf::from(std::env::var_os("HELIX_ZFS_EXAMPLES").expect("checked above"));
+    let folder = PathBuf::from(std::env::var_os("HELIX_ZFS_PROGRAMS").expect("checked above"));
     let mut serving = Command::new(folder.join("replicate"))
         .args(["serve", socket, scratch.name()])
         .stdout(std::process::Stdio::piped())

@@ -3,6 +3,8 @@
 //! Only pools that were made here are ever touched: on scratch disks of the guest, or on files in
 //! a temporary folder.
 
+pub(crate) mod killed;
+
 use helix_zfs::zfs_core::{CreateOptions, Dataset, PoolName, Zfs};
 use rustix::mount::{MountFlags, UnmountFlags, mount};
 use std::path::{Path, PathBuf};

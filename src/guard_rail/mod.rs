@@ -1,3 +1,5 @@
+mod retention;
+
 use std::collections::BTreeMap;
 
 use zfs_core::props::{Properties, Source, UserProps};

@@ -1,0 +1,1 @@
+//! Snapshots for many callers at once, in one transaction.

@@ -1,0 +1,1 @@
+//! The storage of a cluster as one description, and the way from what is there to it.

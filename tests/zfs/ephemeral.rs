@@ -1,0 +1,1 @@
+//! Clones that live for a while, and the reaper.

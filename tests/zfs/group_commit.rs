@@ -1,0 +1,1 @@
+//! Snapshots of many callers in one transaction.

@@ -1,0 +1,1 @@
+//! Layouts: plan and apply, and what a killed apply leaves.

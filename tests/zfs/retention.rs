@@ -1,0 +1,1 @@
+//! Which guard rails stay.

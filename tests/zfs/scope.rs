@@ -1,0 +1,1 @@
+//! What a tenant reaches, and what not.
