@@ -17,13 +17,6 @@ fn pool(of: &TestPool) -> Pool {
     zfs().pool(of.name()).unwrap()
 }
 
-/// The loaded module: 2.1, 2.3, 2.4.
-fn module() -> (u32, u32) {
-    let text = std::fs::read_to_string("/sys/module/zfs/version").unwrap();
-    let mut numbers = text.split('.').map(|number| number.parse().unwrap());
-    (numbers.next().unwrap(), numbers.next().unwrap())
-}
-
 /// A disk that is in no pool.
 fn new_disk(of: &TestPool) -> PathBuf {
     let path = of.dir().join("new");

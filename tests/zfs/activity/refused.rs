@@ -1,7 +1,7 @@
 //! Pools that nothing can be done to: missing, read-only, without features.
 
-use super::{module, pool};
-use crate::support::{TestPool, run, zfs};
+use super::pool;
+use crate::support::{TestPool, module, run, zfs};
 use helix_zfs::zfs_core::pool::{Scrub, Targets, TrimOptions};
 use helix_zfs::zfs_core::{DeviceActivity, ErrorKind, Pool, PoolActivity, Result};
 

@@ -1,7 +1,7 @@
 //! Scrubs.
 
-use super::{assert_history, module, new_disk, pool, while_waiting};
-use crate::support::{Mounted, Parameter, TENANT, TestPool, as_user, noise, run};
+use super::{assert_history, new_disk, pool, while_waiting};
+use crate::support::{Mounted, Parameter, TENANT, TestPool, as_user, module, noise, run};
 use helix_zfs::zfs_core::pool::{ScanFunction, ScanState, ScanStatus, Scrub, VdevKind};
 use helix_zfs::zfs_core::{ErrorKind, Pool, PoolActivity, Result, SyncMode, Waited};
 use std::fs::OpenOptions;

@@ -1,7 +1,7 @@
 //! What is done to devices: trims and initialisations.
 
-use super::{assert_history, module, pool, while_waiting};
-use crate::support::{DISK_SIZE, Loop, Parameter, TENANT, TestPool, as_user, run, unmount};
+use super::{assert_history, pool, while_waiting};
+use crate::support::{DISK_SIZE, Loop, Parameter, TENANT, TestPool, as_user, module, run, unmount};
 use helix_zfs::zfs_core::pool::{Activity, ActivityState, Targets, TrimOptions, VdevId, VdevStats};
 use helix_zfs::zfs_core::{
     DeviceActivity, ErrorKind, Outcome, Pool, PoolActivity, PoolStatus, Result, Waited,

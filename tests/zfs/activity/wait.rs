@@ -1,10 +1,12 @@
 //! Waiting.
 
-use super::{module, new_disk, pool, while_waiting};
+use super::{new_disk, pool, while_waiting};
 use crate::support::{
-    DISK_SIZE, Mounted, Parameter, Scratch, TENANT, TestPool, as_user, noise, output, run, zfs,
+    DISK_SIZE, Mounted, Parameter, Scratch, TENANT, TestPool, as_user, module, noise, output, run,
+    zfs,
 };
 use helix_zfs::zfs_core::pool::{Scrub, VdevKind};
+use helix_zfs::zfs_core::props::RecordSize;
 use helix_zfs::zfs_core::{CreateOptions, ErrorKind, PoolActivity, SyncMode, Waited};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -19,7 +21,10 @@ fn a_removal_and_what_is_freed() {
     of.create(&[of.file(0).to_str().unwrap(), of.file(1).to_str().unwrap()]);
     let pool = pool(&of);
     let child = of.root().child("child").unwrap();
-    child.create(&CreateOptions::filesystem()).unwrap();
+    let many_blocks = RecordSize::new(4096).unwrap();
+    child
+        .create(&CreateOptions::filesystem().set(many_blocks))
+        .unwrap();
     Mounted::new(&child).write("data", noise(2 << 20, 2));
     pool.sync(SyncMode::Pending).unwrap();
     let file = of.file(1);

@@ -2,7 +2,7 @@
 
 use super::printed::{Printed, Row, json};
 use super::report;
-use crate::support::TestPool;
+use crate::support::{TestPool, module};
 use helix_zfs::zfs_core::pool::{
     ActivityState, CheckpointState, DamagedObject, PoolReport, RebuildState, Repair, ScanFunction,
     ScanState, ScanStatus, StatusCode, VdevAux, VdevClass, VdevKind,
@@ -213,7 +213,12 @@ fn note(vdev: &Vdev) -> String {
         VdevAux::CorruptData => "corrupted data".into(),
         ref other => panic!("{other:?}"),
     };
-    let removing = if stats.removing { "(removing)" } else { "" };
+    // The command of 2.1 has it nowhere but in the line of the removal.
+    let removing = if stats.removing && module() >= (2, 3) {
+        "(removing)"
+    } else {
+        ""
+    };
     let repair = match vdev.repair {
         None => "",
         Some(Repair::Resilvering) => "(resilvering)",

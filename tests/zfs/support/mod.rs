@@ -28,6 +28,16 @@ pub(crate) fn zfs() -> Zfs {
     Zfs::open().expect("ZFS is loaded where these tests run")
 }
 
+/// The version of the loaded module, such as 2.1.
+pub(crate) fn module() -> (u32, u32) {
+    let text = std::fs::read_to_string("/sys/module/zfs/version").expect("a module");
+    let mut numbers = text
+        .split('.')
+        .map(|number| number.parse().expect("a number"));
+    let mut next = || numbers.next().expect("two numbers");
+    (next(), next())
+}
+
 /// Runs a command that must succeed, and returns what it printed.
 pub(crate) fn run(program: &str, args: &[&str]) -> String {
     let output = output(program, args);
