@@ -5,6 +5,7 @@
 pub(crate) mod apart;
 pub(crate) mod device;
 pub(crate) mod lzc;
+pub(crate) mod namespace;
 pub(crate) mod nvlist;
 pub(crate) mod pipe;
 #[cfg(feature = "tokio")]

@@ -9,6 +9,7 @@
 
 mod combined;
 mod guard;
+mod namespace;
 mod options;
 mod table;
 
