@@ -40,8 +40,8 @@ fn guests_at_once() -> usize {
     (host / CORES as usize).max(1)
 }
 
-/// A suite takes a few minutes; what takes this long hangs.
-const TIMEOUT: Duration = Duration::from_secs(1500);
+/// A suite takes a quarter of an hour on two emulated cores; what takes this long hangs.
+const TIMEOUT: Duration = Duration::from_secs(1560);
 
 #[derive(Debug)]
 struct Options {
