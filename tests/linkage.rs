@@ -62,7 +62,7 @@ fn a_program_needs_the_two_stable_libraries() {
 }
 
 #[test]
-fn examples_and_the_guest_tests_need_them_too() {
+fn the_other_programs_need_them_too() {
     let deps = this_program();
     let deps = deps.parent().unwrap();
     // An older build of a test stays behind under another hash: only the last one counts.
@@ -82,8 +82,9 @@ fn examples_and_the_guest_tests_need_them_too() {
     let examples = fs::read_dir(sources)
         .unwrap()
         .map(|entry| built.join(entry.unwrap().path().file_stem().unwrap()));
-    for path in guest_tests.into_iter().chain(examples) {
-        // `cargo test --test linkage` builds neither.
+    let helixctl = deps.parent().unwrap().join("helixctl");
+    for path in guest_tests.into_iter().chain(examples).chain([helixctl]) {
+        // `cargo test --test linkage` builds none of them.
         if path.exists() {
             assert_linked_as_wanted(&path);
         }

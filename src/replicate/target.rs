@@ -46,8 +46,8 @@ pub(super) struct Target {
     pub(super) replica: u64,
     encrypted: bool,
     /// Ends with its descriptor, and is never released by name: that would leave the descriptor's end
-    /// to release the next run's hold of the same tag.
-    _lock: HoldGuard,
+    /// to release the next run's hold of the same tag. None while one only looks.
+    _lock: Option<HoldGuard>,
 }
 
 fn zfs_error(error: zfs_core::Error) -> ReplicateError {
@@ -116,8 +116,40 @@ impl Target {
             chain,
             current,
             next,
-            _lock: lock,
+            _lock: Some(lock),
         })
+    }
+
+    /// Opens the target to look at it; a run may be changing it. `None` when it is no target.
+    pub(super) fn look(zfs: &Zfs, name: &DatasetName) -> Result<Option<Self>, ReplicateError> {
+        let container = zfs.dataset(name.as_str()).map_err(zfs_error)?;
+        let child = |short| container.child(short).map_err(zfs_error);
+        let (chain, current, next) = (child(CHAIN)?, child(CURRENT)?, child(NEXT)?);
+        let props = container.properties().map_err(zfs_error)?;
+        Ok(own(&props, MARK).is_some().then(|| Self {
+            replica: props.guid(),
+            encrypted: props.encryption().is_some(),
+            container,
+            chain,
+            current,
+            next,
+            _lock: None,
+        }))
+    }
+
+    /// Whether a run is at work.
+    pub(super) fn is_locked(&self) -> Result<bool, ReplicateError> {
+        let snapshot = self.container.snapshot(LOCK).map_err(zfs_error)?;
+        match snapshot.holds() {
+            Ok(holds) => Ok(!holds.is_empty()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(zfs_error(error)),
+        }
+    }
+
+    /// The name of what readers see.
+    pub(super) fn current(&self) -> &DatasetName {
+        self.current.name()
     }
 
     /// A hold that ends with this process, on a snapshot of the container, which has no data.

@@ -1,0 +1,109 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::answer::Answer;
+use crate::commands::{guard, key, quota, replicate, status, tenant};
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::pages;
+
+/// Helix's storage operations on OpenZFS: layouts, tenants, guard rails, clones, quotas, keys and
+/// replication.
+///
+/// Every command can be run again after it was interrupted: it finishes what was begun. What would
+/// destroy data is told first, and asked about.
+#[derive(Debug, Parser)]
+#[command(version, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What all commands take.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct Global {
+    /// Answers in JSON, one document on standard output.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Tells what would be done, and does nothing.
+    #[arg(long, short = 'n', global = true)]
+    pub(crate) dry_run: bool,
+    /// Says yes to the question before anything is destroyed.
+    #[arg(long, short = 'y', global = true)]
+    pub(crate) yes: bool,
+}
+
+/// A subcommand.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// How the machine's pools are.
+    Status(status::Status),
+    /// Tenants: filesystems with a key, a quota and a policy of their own.
+    #[command(subcommand)]
+    Tenant(tenant::Tenant),
+    /// Guard rails: snapshots of many datasets before a change, and the way back.
+    #[command(subcommand)]
+    Guard(guard::Guard),
+    /// How much can be written, and which limit binds.
+    #[command(subcommand)]
+    Quota(quota::Quota),
+    /// Verified copies on another machine.
+    #[command(subcommand)]
+    Replicate(replicate::Replicate),
+    /// Keys of encrypted datasets.
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Writes a shell's completions to standard output.
+    Completion(pages::Completion),
+    /// Writes the manual page to standard output, or all pages into a folder.
+    Man(pages::Man),
+}
+
+impl Command {
+    pub(crate) fn run(self, console: &Console) -> Result<Answer, Failure> {
+        match self {
+            Self::Status(command) => command.run(console),
+            Self::Tenant(command) => command.run(console),
+            Self::Guard(command) => command.run(console),
+            Self::Quota(command) => command.run(console),
+            Self::Replicate(command) => command.run(console),
+            Self::Key(command) => command.run(console),
+            Self::Completion(command) => command.run(),
+            Self::Man(command) => command.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    /// Everything that can be typed is explained.
+    #[test]
+    fn everything_is_documented() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{}: {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+            command.get_subcommands().for_each(check);
+        }
+        let mut command = Arguments::command();
+        command.build();
+        check(&command);
+    }
+}

@@ -1,0 +1,8 @@
+//! The subcommands, one a module.
+
+pub(crate) mod guard;
+pub(crate) mod key;
+pub(crate) mod quota;
+pub(crate) mod replicate;
+pub(crate) mod status;
+pub(crate) mod tenant;
