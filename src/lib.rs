@@ -4,7 +4,8 @@
 //! deployment, and has to be able to take the deployment back. This crate has the words for that,
 //! and [`zfs_core`], on which they are written, has the rest:
 //!
-//! - [`Tenant`]: a filesystem with its own key, quota and policy, which is unlocked and locked;
+//! - [`Tenant`]: a filesystem with its own key, quota and policy, which is unlocked and locked, and
+//!   all below it: [`scope`] has what can be done there without touching another tenant;
 //! - [`GuardRail`]: a snapshot of many tenants in one transaction, tagged with the change that is
 //!   about to happen, and the way back;
 //! - [`Headroom`]: how far a tenant is from the point where its writes fail;
@@ -39,7 +40,7 @@ pub mod layout;
 mod mount_policy;
 pub mod quota;
 pub mod replicate;
-mod scope;
+pub mod scope;
 mod step;
 mod tenant;
 

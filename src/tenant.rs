@@ -1,5 +1,6 @@
 use zfs_core::key::{Encryption, WrappingKey};
-use zfs_core::props::{KeyStatus, PropertySet, Quota, Source, Sync};
+use zfs_core::props::{FilesystemLimit, KeyStatus, PropertySet, Quota, Reservation};
+use zfs_core::props::{SnapshotLimit, Source, Sync};
 use zfs_core::{CreateOptions, Dataset, DatasetName, ErrorKind, Result};
 
 use crate::Headroom;
@@ -27,6 +28,33 @@ impl TenantSpec {
     #[must_use]
     pub fn quota(mut self, bytes: u64) -> Self {
         self.props = self.props.set(Quota(bytes));
+        self
+    }
+
+    /// The bytes that the tenant is sure to get, with all its snapshots and clones.
+    #[must_use]
+    pub fn reservation(mut self, bytes: u64) -> Self {
+        self.props = self.props.set(Reservation(bytes));
+        self
+    }
+
+    /// The most filesystems and volumes below the tenant's own, stagings included.
+    ///
+    /// The kernel holds nobody to it who may change it, and so never root;
+    /// [`Staging::create`](crate::scope::Staging::create) holds everybody to it.
+    #[must_use]
+    pub fn filesystem_limit(mut self, most: u64) -> Self {
+        self.props = self.props.set(FilesystemLimit(most));
+        self
+    }
+
+    /// The most snapshots of all that the tenant has.
+    ///
+    /// The kernel holds nobody to it who may change it, and so never root;
+    /// [`Tenant::snapshot`] holds everybody to it.
+    #[must_use]
+    pub fn snapshot_limit(mut self, most: u64) -> Self {
+        self.props = self.props.set(SnapshotLimit(most));
         self
     }
 

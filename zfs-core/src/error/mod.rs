@@ -99,6 +99,14 @@ impl Error {
         self.0.detail.as_deref()
     }
 
+    /// The error of something that a [program](crate::program) did: a function of `zfs.sync` or
+    /// `zfs.check` returned `errno` for `object`. Its kind is that of the `operation` that does the
+    /// same outside of programs.
+    #[must_use]
+    pub fn in_program(operation: Operation, object: impl Into<String>, errno: Errno) -> Self {
+        Self::new(operation, object, errno)
+    }
+
     pub(crate) fn new(operation: Operation, object: impl Into<String>, errno: Errno) -> Self {
         Self(Box::new(Inner {
             operation,

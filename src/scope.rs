@@ -1,1 +1,0 @@
-//! What belongs to a tenant, and what does not.
