@@ -42,6 +42,7 @@ mod kernel;
 mod set;
 mod setting;
 mod table;
+mod text;
 mod value;
 
 pub use access::FileProperties;

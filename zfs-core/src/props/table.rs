@@ -6,6 +6,7 @@ use super::index::{
     Direct, DnodeSize, EncryptionAlgorithm, IndexValue, KeyFormat, KeyStatus, LogBias,
     Normalization, Prefetch, RedundantMetadata, SnapDev, SnapDir, Sync, Toggle, VolMode, Xattr,
 };
+use crate::list::DatasetKind;
 use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fmt;
@@ -379,6 +380,17 @@ impl Prop {
         self.entry().access == Access::Inherited
     }
 
+    /// Whether datasets of this kind can have it, with some version of ZFS at least.
+    #[must_use]
+    #[doc(alias = "zfs_prop_valid_for_type")]
+    pub fn applies_to(self, kind: DatasetKind) -> bool {
+        match kind {
+            DatasetKind::Filesystem => self.entry().kinds.meets(Kinds::FILESYSTEM),
+            DatasetKind::Volume => self.entry().kinds.meets(Kinds::VOLUME),
+            DatasetKind::Unknown(_) => false,
+        }
+    }
+
     /// Whether the supported versions disagree about it.
     pub(super) fn differs(self) -> bool {
         self.entry().agreement == Agreement::Differs
@@ -454,5 +466,7 @@ mod tests {
         assert!(Prop::Sync.is_inheritable() && !Prop::Sync.is_read_only());
         assert!(!Prop::Quota.is_inheritable() && !Prop::Quota.is_read_only());
         assert!(Prop::VolBlockSize.is_set_once() && !Prop::VolBlockSize.is_read_only());
+        assert!(Prop::Quota.applies_to(DatasetKind::Filesystem));
+        assert!(!Prop::Quota.applies_to(DatasetKind::Volume));
     }
 }
