@@ -10,6 +10,8 @@
 //!   about to happen, and the way back;
 //! - [`Headroom`]: how far a tenant is from the point where its writes fail;
 //! - [`MountPolicy`]: what automation must not mount;
+//! - [`layout`]: pools, tenants and datasets as a file, the plan of what is to be changed, and its
+//!   execution;
 //! - [`replicate`]: copies on another machine, of which readers see nothing but what was verified.
 //!
 //! ```no_run
