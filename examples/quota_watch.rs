@@ -19,7 +19,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use helix_zfs::zfs_core::Zfs;
-use helix_zfs::{Headroom, QuotaState};
+use helix_zfs::{QuotaState, Room};
 
 const USAGE: &str = "usage: quota_watch PARENT [PERCENT]";
 
@@ -49,15 +49,15 @@ fn run() -> Result<QuotaState, Box<dyn Error>> {
         "DATASET", "USED", "LEFT (KiB)"
     );
     for entry in zfs.dataset(parent)?.descendants()? {
-        let headroom = Headroom::of(&zfs.dataset(entry.name.as_str())?)?;
-        let state = headroom.state(threshold);
+        let room = Room::of(&zfs.dataset(entry.name.as_str())?)?;
+        let state = room.state(threshold);
         worst = worst.max(state);
         println!(
             "{:<40} {:>4}% {:>12}  {state} ({})",
             entry.name.as_str(),
-            headroom.percent(),
-            headroom.available() >> 10,
-            headroom.limit()
+            room.percent(),
+            room.available() >> 10,
+            room.limit()
         );
     }
     Ok(worst)

@@ -8,7 +8,7 @@
 //!   all below it: [`scope`] has what can be done there without touching another tenant;
 //! - [`GuardRail`]: a snapshot of many tenants in one transaction, tagged with the change that is
 //!   about to happen, and the way back;
-//! - [`Headroom`]: how far a tenant is from the point where its writes fail;
+//! - [`Room`]: how much can be written somewhere, and which limit binds; see [`quota`];
 //! - [`MountPolicy`]: what automation must not mount;
 //! - [`layout`]: pools, tenants and datasets as a file, the plan of what is to be changed, and its
 //!   execution;
@@ -37,7 +37,6 @@
 pub mod ephemeral;
 pub mod group_commit;
 mod guard_rail;
-mod headroom;
 pub mod layout;
 mod mount_policy;
 pub mod quota;
@@ -47,8 +46,8 @@ mod step;
 mod tenant;
 
 pub use guard_rail::{Change, GuardRail, NewerSnapshots, Rollback};
-pub use headroom::{Headroom, Limit, QuotaState};
 pub use mount_policy::MountPolicy;
+pub use quota::{QuotaState, Room};
 pub use step::Step;
 pub use tenant::{Tenant, TenantSpec};
 /// OpenZFS itself, safe and typed.

@@ -3,7 +3,7 @@ use zfs_core::props::{FilesystemLimit, KeyStatus, PropertySet, Quota, Reservatio
 use zfs_core::props::{SnapshotLimit, Source, Sync};
 use zfs_core::{CreateOptions, Dataset, DatasetName, ErrorKind, Result};
 
-use crate::Headroom;
+use crate::Room;
 
 /// What a tenant's filesystem shall be like.
 #[derive(Debug)]
@@ -198,8 +198,8 @@ impl Tenant {
     ///
     /// # Errors
     ///
-    /// As [`Headroom::of`].
-    pub fn headroom(&self) -> Result<Headroom> {
-        Headroom::of(&self.dataset)
+    /// As [`Room::of`].
+    pub fn headroom(&self) -> Result<Room> {
+        Room::of(&self.dataset)
     }
 }

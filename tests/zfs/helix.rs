@@ -1,10 +1,10 @@
-//! Tenants, guard rails and headroom.
+//! Tenants and guard rails.
 
-use crate::support::{Mounted, Scratch, TENANT, as_user, noise, run, zfs, zfs_get};
+use crate::support::{Mounted, Scratch, TENANT, as_user, noise, zfs, zfs_get};
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
-use helix_zfs::zfs_core::props::{Compression, PropertySet, Quota, RefQuota, Sync, UserProps};
-use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind, SyncMode};
-use helix_zfs::{Change, GuardRail, Headroom, Limit, NewerSnapshots, QuotaState};
+use helix_zfs::zfs_core::props::{Compression, PropertySet, Sync, UserProps};
+use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind};
+use helix_zfs::{Change, GuardRail, NewerSnapshots};
 use helix_zfs::{Tenant, TenantSpec};
 
 const KEY: [u8; 32] = [0x21; 32];
@@ -21,11 +21,6 @@ fn tenants(scratch: &Scratch, names: &[&str]) -> Vec<Tenant> {
         .iter()
         .map(|name| spec(name).create(scratch).unwrap())
         .collect()
-}
-
-fn sync(dataset: &Dataset) {
-    let pool = zfs().pool(dataset.name().pool()).unwrap();
-    pool.sync(SyncMode::Pending).unwrap();
 }
 
 #[test]
@@ -306,69 +301,4 @@ fn a_held_guard_rail_goes_only_by_removal() {
             ErrorKind::PermissionDenied
         );
     });
-}
-
-#[test]
-fn headroom_is_what_the_kernel_leaves() {
-    let scratch = Scratch::new("headroom");
-    let tenant = spec("acme").quota(4 << 20).create(&scratch).unwrap();
-    let dataset = tenant.dataset();
-    let mounted = Mounted::new(dataset);
-    mounted.write("a", noise(1536 << 10, 1));
-    sync(dataset);
-    let headroom = tenant.headroom().unwrap();
-    assert_eq!(headroom.limit(), Limit::Quota);
-    assert_eq!(
-        headroom.available().to_string(),
-        zfs_get("available", dataset.name())
-    );
-    assert_eq!(headroom.used().to_string(), zfs_get("used", dataset.name()));
-    assert_eq!(headroom.state(80), QuotaState::Ok);
-    assert_eq!(headroom.state(headroom.percent()), QuotaState::Near);
-
-    dataset.set(RefQuota(2 << 20)).unwrap();
-    let headroom = Headroom::of(dataset).unwrap();
-    assert_eq!(headroom.limit(), Limit::RefQuota);
-    assert_eq!(
-        headroom.available().to_string(),
-        zfs_get("available", dataset.name())
-    );
-    assert_eq!(headroom.state(75), QuotaState::Near);
-    dataset.set(RefQuota::NONE).unwrap();
-
-    // Above the tenant, too.
-    let above = scratch.properties().unwrap().used() + (512 << 10);
-    scratch.set(Quota(above)).unwrap();
-    let headroom = tenant.headroom().unwrap();
-    assert_eq!(headroom.limit(), Limit::Pool);
-    assert_eq!(
-        headroom.available().to_string(),
-        zfs_get("available", dataset.name())
-    );
-    scratch.set(Quota::NONE).unwrap();
-
-    let full = (0..16).find_map(|n| {
-        let written = std::fs::write(mounted.path(&n.to_string()), noise(512 << 10, n));
-        sync(dataset);
-        written.err()
-    });
-    assert_eq!(full.unwrap().kind(), std::io::ErrorKind::QuotaExceeded);
-    let headroom = tenant.headroom().unwrap();
-    assert_eq!((headroom.available(), headroom.percent()), (0, 100));
-    assert_eq!(headroom.state(100), QuotaState::Exceeded);
-
-    let missing = scratch.child("missing").unwrap();
-    assert_eq!(
-        Headroom::of(&missing).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
-    run(
-        "zfs",
-        &["create", "-V", "1M", &format!("{}/volume", scratch.name())],
-    );
-    let volume = Headroom::of(&scratch.child("volume").unwrap()).unwrap();
-    assert_eq!(
-        (volume.limit(), volume.state(80)),
-        (Limit::Pool, QuotaState::Ok)
-    );
 }

@@ -5,7 +5,7 @@ use helix_zfs::zfs_core::props::{FilesystemLimit, SnapshotLimit};
 use helix_zfs::zfs_core::props::{
     PropertySet, Quota as Most, RefQuota, RefReservation, Reservation,
 };
-use helix_zfs::{Headroom, QuotaState};
+use helix_zfs::{QuotaState, Room};
 use serde::Serialize;
 use serde_json::json;
 
@@ -142,7 +142,7 @@ impl Show {
         let zfs = console.zfs()?;
         let mut found = Vec::new();
         for dataset in super::guard::datasets(&zfs, &self.datasets, self.recursive)? {
-            let headroom = Headroom::of(&dataset)?;
+            let headroom = Room::of(&dataset)?;
             found.push(RoomJson {
                 dataset: dataset.name().to_string(),
                 used: headroom.used(),

@@ -1,1 +1,0 @@
-//! How much can be written, and which limit binds.
