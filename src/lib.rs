@@ -46,6 +46,7 @@ mod step;
 mod tenant;
 
 pub use guard_rail::{Change, GuardRail, NewerSnapshots, Rollback};
+pub use guard_rail::{Keep, KeepOverride, Kept, KeptBecause, RailInfo, Retention, RetentionPlan};
 pub use mount_policy::MountPolicy;
 pub use quota::{QuotaState, Room};
 pub use step::Step;

@@ -1,5 +1,6 @@
 mod retention;
 
+pub use retention::{Keep, KeepOverride, Kept, KeptBecause, RailInfo, Retention, RetentionPlan};
 use std::collections::BTreeMap;
 
 use zfs_core::props::{Properties, Source, UserProps};

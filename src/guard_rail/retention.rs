@@ -1,1 +1,0 @@
-//! Which snapshots stay.
