@@ -51,7 +51,6 @@ fn run() -> Result<(), Box<dyn Error>> {
         return Err(format!("{parent} has no tenants").into());
     }
     let guard_rail = GuardRail::take(&zfs, &tenants, name, &change)?;
-    guard_rail.hold()?;
     for snapshot in guard_rail.snapshots() {
         println!("{}", snapshot.name());
     }

@@ -7,7 +7,7 @@
 //! - [`Tenant`]: a filesystem with its own key, quota and policy, which is unlocked and locked, and
 //!   all below it: [`scope`] has what can be done there without touching another tenant;
 //! - [`GuardRail`]: a snapshot of many tenants in one transaction, tagged with the change that is
-//!   about to happen, and the way back;
+//!   about to happen, and held; and the way back ([`RollbackPlan`]);
 //! - [`Room`]: how much can be written somewhere, and which limit binds; see [`quota`];
 //! - [`MountPolicy`]: what automation must not mount;
 //! - [`layout`]: pools, tenants and datasets as a file, the plan of what is to be changed, and its
@@ -16,20 +16,21 @@
 //!
 //! ```no_run
 //! use helix_zfs::zfs_core::Zfs;
-//! use helix_zfs::{Change, GuardRail, NewerSnapshots, Tenant};
+//! use helix_zfs::{Change, GuardRail, RollbackOptions, Tenant};
 //!
 //! let zfs = Zfs::open()?;
 //! let tenants = Tenant::list(&zfs.dataset("tank/tenants")?)?;
 //! let change = Change::new().git_sha("4be1f2c").helm_revision(17);
 //! let guard_rail = GuardRail::take(&zfs, &tenants, "deploy-42", &change)?;
 //! // The deployment went wrong:
-//! for rollback in guard_rail.roll_back(NewerSnapshots::Destroy) {
-//!     match rollback.result {
-//!         Ok(_) => println!("{}: as before", rollback.dataset),
-//!         Err(error) => println!("{}: {error}", rollback.dataset),
-//!     }
+//! let plan = guard_rail.rollback_plan()?;
+//! println!("{} bytes would be lost", plan.written());
+//! let options = RollbackOptions::new().destroy_newer().keep("failed-deploy-42");
+//! let report = plan.carry_out(&options, &mut |step| println!("{step}"))?;
+//! if let Some(advice) = report.advice() {
+//!     println!("{advice}");
 //! }
-//! # Ok::<(), helix_zfs::zfs_core::Error>(())
+//! # Ok::<(), helix_zfs::RollbackError>(())
 //! ```
 
 #![forbid(unsafe_code)]
@@ -45,7 +46,10 @@ pub mod scope;
 mod step;
 mod tenant;
 
-pub use guard_rail::{Change, GuardRail, NewerSnapshots, Rollback};
+pub use guard_rail::{
+    Change, DatasetOutcome, GuardRail, Loss, NewerSnapshot, Obstacle, RailFilter, RollbackChange,
+    RollbackError, RollbackOptions, RollbackPlan, RollbackReport, TakeChange, UnfinishedRollback,
+};
 pub use guard_rail::{Keep, KeepOverride, Kept, KeptBecause, RailInfo, Retention, RetentionPlan};
 pub use mount_policy::MountPolicy;
 pub use quota::{QuotaState, Room};

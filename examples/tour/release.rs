@@ -5,7 +5,7 @@ use std::path::Path;
 
 use helix_zfs::zfs_core::props::{Mountpoint, PropertySet, ReadOnly};
 use helix_zfs::zfs_core::{ErrorKind, Zfs};
-use helix_zfs::{Change, GuardRail, NewerSnapshots};
+use helix_zfs::{Change, GuardRail, RollbackOptions};
 
 use crate::files::{Contents, Mounted, random, write};
 use crate::stage::Stage;
@@ -64,9 +64,9 @@ impl Release {
                 let holds = snapshot.holds()?;
                 let tags: Vec<_> = holds.iter().map(|hold| hold.tag.as_c_str()).collect();
                 story.same(
-                    format_args!("{} is held", snapshot.name()),
+                    format_args!("{} is held, by the guard rail too", snapshot.name()),
                     tags,
-                    vec![c"helix-release"],
+                    vec![c"helix-guard-rail", c"helix-release"],
                 )?;
             }
             story.refused(
@@ -79,7 +79,11 @@ impl Release {
             for snapshot in snapshots {
                 left += snapshot.holds()?.len();
             }
-            story.same("the release is over, and nothing is held any more", left, 0)?;
+            story.same(
+                "the release is over, and only the guard rail holds them",
+                left,
+                snapshots.len(),
+            )?;
             Ok(((), String::from("3 holds placed and released")))
         })
     }
@@ -114,10 +118,18 @@ impl Release {
         })?;
 
         story.step("The rollback", |story| {
-            story.say("Each dataset goes back on its own: the rollback tells how each ended.");
-            for rollback in self.guard_rail.roll_back(NewerSnapshots::Keep) {
-                rollback.result?;
-            }
+            let plan = self.guard_rail.rollback_plan()?;
+            story.same(
+                format_args!(
+                    "it would lose {}, no snapshot and no bookmark",
+                    Bytes(plan.written())
+                ),
+                plan.obstacles(&RollbackOptions::new())?,
+                Vec::new(),
+            )?;
+            story.say("They are mounted, so that each goes back on its own, under a mark on all.");
+            let report = plan.carry_out(&RollbackOptions::new(), &mut |_| {})?;
+            story.check(report.is_complete(), "all datasets are at the point")?;
             let mut bytes = 0;
             for member in fleet.members() {
                 let contents = member.contents()?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use helix_zfs::RollbackError;
 use helix_zfs::replicate::{Problem, ReplicateError};
 use helix_zfs::zfs_core::name::NameError;
 use helix_zfs::zfs_core::{Error, ErrorKind};
@@ -217,6 +218,17 @@ impl From<Error> for Failure {
 impl From<NameError> for Failure {
     fn from(error: NameError) -> Self {
         Self::usage(error.to_string())
+    }
+}
+
+impl From<RollbackError> for Failure {
+    fn from(error: RollbackError) -> Self {
+        let exit = match &error {
+            RollbackError::Zfs(error) => Exit::of(error.kind()),
+            RollbackError::NoSuchPoint(_) => Exit::NotFound,
+            _ => Exit::Refused,
+        };
+        Self::new(exit, error.to_string())
     }
 }
 

@@ -1,219 +1,215 @@
+mod change;
+mod find;
 mod retention;
+mod rollback;
 
+use std::fmt;
+use std::time::SystemTime;
+
+use zfs_core::{DatasetName, ErrorKind, Failure, Result, Snapshot, SnapshotName, Zfs};
+
+use crate::Step;
+pub use change::Change;
+pub use find::RailFilter;
+use find::Written;
 pub use retention::{Keep, KeepOverride, Kept, KeptBecause, RailInfo, Retention, RetentionPlan};
-use std::collections::BTreeMap;
-
-use zfs_core::props::{Properties, Source, UserProps};
-use zfs_core::{
-    Dataset, DatasetName, ErrorKind, Failure, Result, Snapshot, SnapshotFilter, SnapshotName, Zfs,
+pub use rollback::{
+    DatasetOutcome, Loss, NewerSnapshot, Obstacle, RollbackChange, RollbackError, RollbackOptions,
+    RollbackPlan, RollbackReport, UnfinishedRollback,
 };
 
 /// The user property that marks a guard rail's snapshots. Its value is the guard rail's name.
 const GUARD_RAIL: &str = "helix:guard_rail";
-const GIT_SHA: &str = "helix:git_sha";
-const HELM_REVISION: &str = "helix:helm_revision";
-const REASON: &str = "helix:reason";
+/// When it was taken.
+const TAKEN: &str = "helix:taken";
+/// How many snapshots it had when it was taken.
+const MEMBERS: &str = "helix:members";
 
 /// The tag of a guard rail's holds.
 const HOLD_TAG: &str = "helix-guard-rail";
 
-/// The change that a guard rail is taken before. It is written on each snapshot, as the user
-/// properties `helix:git_sha`, `helix:helm_revision` and `helix:reason`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A change that taking a guard rail makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Change {
-    /// The commit that is deployed.
-    pub git_sha: Option<String>,
-    /// The revision of the Helm release that is replaced. `None` also when what is written on the
-    /// snapshot is no number.
-    pub helm_revision: Option<u64>,
-    /// Why, in words.
-    pub reason: Option<String>,
+pub enum TakeChange {
+    /// All its snapshots are taken, in one transaction group.
+    Snapshot {
+        /// The guard rail's name.
+        name: String,
+        /// How many datasets it is of.
+        datasets: usize,
+    },
+    /// All its snapshots are held that are not held yet.
+    Hold {
+        /// The guard rail's name.
+        name: String,
+    },
 }
 
-impl Change {
-    /// One that nothing is known of.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets the commit that is deployed.
-    #[must_use]
-    pub fn git_sha(mut self, sha: impl Into<String>) -> Self {
-        self.git_sha = Some(sha.into());
-        self
-    }
-
-    /// Sets the revision of the Helm release that is replaced.
-    #[must_use]
-    pub fn helm_revision(mut self, revision: u64) -> Self {
-        self.helm_revision = Some(revision);
-        self
-    }
-
-    /// Says why, in words.
-    #[must_use]
-    pub fn reason(mut self, reason: impl Into<String>) -> Self {
-        self.reason = Some(reason.into());
-        self
-    }
-
-    fn to_props(&self) -> Result<UserProps> {
-        let revision = self.helm_revision.map(|revision| revision.to_string());
-        [
-            (GIT_SHA, &self.git_sha),
-            (HELM_REVISION, &revision),
-            (REASON, &self.reason),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
-        .try_fold(UserProps::new(), |props, (name, value)| {
-            props.set(name, value)
-        })
-    }
-
-    fn read(props: &Properties) -> Self {
-        let text = |name| own_property(props, name).map(str::to_owned);
-        Self {
-            git_sha: text(GIT_SHA),
-            helm_revision: own_property(props, HELM_REVISION).and_then(|text| text.parse().ok()),
-            reason: text(REASON),
+impl fmt::Display for TakeChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Snapshot { name, datasets } => write!(f, "take {name} of {datasets} datasets"),
+            Self::Hold { name } => write!(f, "hold {name}"),
         }
     }
 }
 
-/// A user property of the snapshot itself: one of its dataset says nothing about it.
-fn own_property<'p>(props: &'p Properties, name: &str) -> Option<&'p str> {
-    match props.source(name) {
-        Some(Source::Local | Source::Received) => props.user(name),
-        _ => None,
-    }
-}
-
-/// What a rollback does with snapshots and bookmarks that were made after the guard rail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NewerSnapshots {
-    /// A dataset that has some is not rolled back: `NewerSnapshotsExist`.
-    Keep,
-    /// They are destroyed, as `zfs rollback -r` does.
-    Destroy,
-}
-
-/// How the rollback of one dataset ended.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Rollback {
-    /// The dataset.
-    pub dataset: DatasetName,
-    /// The newer snapshots that were destroyed on the way, or why the dataset was not rolled back.
-    pub result: Result<Vec<SnapshotName>>,
-}
-
-/// Snapshots of many datasets, taken in one transaction before a change, and the way back.
+/// Snapshots of many datasets, taken in one transaction before a change and held, and the way back.
 ///
 /// A guard rail is kept nowhere but in ZFS: it is the snapshots of one name and one transaction
-/// group that carry its mark, and [`find`](Self::find) and [`list`](Self::list) read it back.
-/// Copies that were sent elsewhere belong to no transaction of their source: on the pool that
-/// received them, each is a guard rail of its own.
+/// group that carry its mark, and [`find`](Self::find), [`list`](Self::list) and
+/// [`matching`](Self::matching) read it back. All its datasets are of one pool, for no transaction
+/// spans two: of datasets in several pools, take one guard rail per pool. Copies that were sent
+/// elsewhere belong to no transaction of their source: on the pool that received them, each is a
+/// guard rail of its own.
 #[derive(Clone, Debug)]
 pub struct GuardRail {
     zfs: Zfs,
     name: String,
     txg: u64,
     change: Change,
+    taken: SystemTime,
+    members: Option<usize>,
     snapshots: Vec<Snapshot>,
 }
 
 impl GuardRail {
     /// Takes the guard rail `name`: a snapshot of that name of each of `datasets`, all in one
-    /// transaction group or none, with `change` written on them.
+    /// transaction group or none, with `change` and the time written on them; and holds them, so
+    /// that nothing destroys them before [`remove`](Self::remove) does. The hold outlives the
+    /// process and the machine's next start.
+    ///
+    /// Taken again, with the same name, datasets and change, it is the one that is there. So a
+    /// process that dies between the snapshots and the hold is made up for by the next one.
     ///
     /// # Errors
     ///
-    /// As [`Zfs::create_snapshots`]; `InvalidProperty` and `TooBig` for a text in `change` that ZFS
-    /// does not take. An error of the operation [`Stat`](zfs_core::Operation::Stat) comes after the
-    /// snapshots were taken: [`find`](Self::find) finds them.
+    /// `AlreadyExists` when a snapshot of that name is there that is not this guard rail's;
+    /// `CrossPool` for datasets of several pools; otherwise as [`Zfs::create_snapshots`] and
+    /// [`hold`](Self::hold); `InvalidProperty` and `TooBig` for a text in `change` that ZFS does not
+    /// take. An error of the operations [`Stat`](zfs_core::Operation::Stat) and
+    /// [`Hold`](zfs_core::Operation::Hold) comes after the snapshots were taken: take it again.
     ///
     /// # Privileges
     ///
-    /// Root, or the delegated permissions `snapshot` and `userprop` on each dataset.
+    /// Root, or the delegated permissions `snapshot`, `userprop` and `hold` on each dataset.
     ///
-    /// `lzc_snapshot`, `zfs-snapshot(8)`.
+    /// `lzc_snapshot`, `zfs-snapshot(8)`; `lzc_hold`, `zfs-hold(8)`.
     pub fn take<D: AsRef<DatasetName>>(
         zfs: &Zfs,
         datasets: &[D],
         name: &str,
         change: &Change,
     ) -> Result<Self> {
+        Self::take_observed(zfs, datasets, name, change, &mut |_| {})
+    }
+
+    /// As [`take`](Self::take), and tells `observer` of its two changes.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    ///
+    /// # Privileges
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_observed<D: AsRef<DatasetName>>(
+        zfs: &Zfs,
+        datasets: &[D],
+        name: &str,
+        change: &Change,
+        observer: &mut dyn FnMut(Step<'_, TakeChange>),
+    ) -> Result<Self> {
         let snapshots = datasets
             .iter()
-            .map(|dataset| {
-                let snapshot = dataset.as_ref().snapshot(name)?;
-                zfs.snapshot(snapshot.as_str())
-            })
+            .map(|dataset| zfs.snapshot(dataset.as_ref().snapshot(name)?.as_str()))
             .collect::<Result<Vec<_>>>()?;
-        zfs.create_snapshots(&snapshots, &change.to_props()?.set(GUARD_RAIL, name)?)?;
+        let now = SystemTime::now();
+        let props = change
+            .to_props()?
+            .set(GUARD_RAIL, name)?
+            .set(TAKEN, &humantime::format_rfc3339_millis(now).to_string())?
+            .set(MEMBERS, &snapshots.len().to_string())?;
+        let take = TakeChange::Snapshot {
+            name: name.to_owned(),
+            datasets: snapshots.len(),
+        };
+        let there = told(observer, &take, || {
+            let error = match zfs.create_snapshots(&snapshots, &props) {
+                Ok(()) => return Ok(None),
+                Err(error) => error,
+            };
+            match error.kind() {
+                ErrorKind::AlreadyExists => Self::taken_before(zfs, &snapshots, name, change)?
+                    .ok_or(error)
+                    .map(Some),
+                _ => Err(error),
+            }
+        })?;
+        let hold = TakeChange::Hold {
+            name: name.to_owned(),
+        };
+        told(observer, &hold, || hold_where_not_held(zfs, &snapshots))?;
+        if let Some(there) = there {
+            return Ok(there);
+        }
         // The kernel takes no empty batch, so there is a first one.
         let txg = match snapshots.first() {
             Some(snapshot) => snapshot.stat()?.create_txg,
             None => 0,
         };
-        Ok(Self {
-            zfs: zfs.clone(),
-            name: name.to_owned(),
-            txg,
+        let written = Written {
             change: change.clone(),
+            taken: now,
+            members: Some(snapshots.len()),
+        };
+        Ok(Self::new(zfs, name.to_owned(), txg, written, snapshots))
+    }
+
+    fn new(zfs: &Zfs, name: String, txg: u64, written: Written, snapshots: Vec<Snapshot>) -> Self {
+        Self {
+            zfs: zfs.clone(),
+            name,
+            txg,
+            change: written.change,
+            taken: written.taken,
+            members: written.members,
             snapshots,
-        })
-    }
-
-    /// The latest guard rail `name` of `parent` and all datasets below it; `None` when there is
-    /// none.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` when `parent` does not exist; `PoolSuspended`.
-    ///
-    /// # Privileges
-    ///
-    /// None.
-    pub fn find(parent: &Dataset, name: &str) -> Result<Option<Self>> {
-        let mut found = Found::default();
-        for dataset in with_descendants(parent)? {
-            let snapshot = dataset.snapshot(name)?;
-            match snapshot.properties() {
-                Ok(props) => found.add(snapshot, &props),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
         }
-        Ok(found.into_guard_rails(parent.zfs()).pop())
     }
 
-    /// All guard rails of `parent` and the datasets below it, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` when `parent` does not exist; `PoolSuspended`.
-    ///
-    /// # Privileges
-    ///
-    /// None.
-    pub fn list(parent: &Dataset) -> Result<Vec<Self>> {
-        let mut found = Found::default();
-        for dataset in with_descendants(parent)? {
-            let snapshots = match dataset.snapshots_with_properties(&SnapshotFilter::new()) {
-                Ok(snapshots) => snapshots,
-                // It was destroyed meanwhile.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+    /// The guard rail that these snapshots are, if they are one and were taken before this change.
+    fn taken_before(
+        zfs: &Zfs,
+        snapshots: &[Snapshot],
+        name: &str,
+        change: &Change,
+    ) -> Result<Option<Self>> {
+        let mut rail: Option<Self> = None;
+        for snapshot in snapshots {
+            let props = match snapshot.properties() {
+                Ok(props) => props,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error),
             };
-            for (entry, props) in snapshots {
-                found.add(dataset.snapshot(entry.name.short())?, &props);
+            let txg = props.create_txg();
+            let written = match Written::read(name, &props) {
+                Some(written)
+                    if written.change == *change && written.members == Some(snapshots.len()) =>
+                {
+                    written
+                }
+                _ => return Ok(None),
+            };
+            if rail.as_ref().is_some_and(|rail| rail.txg != txg) {
+                return Ok(None);
             }
+            rail.get_or_insert_with(|| {
+                Self::new(zfs, name.to_owned(), txg, written, snapshots.to_vec())
+            });
         }
-        Ok(found.into_guard_rails(parent.zfs()))
+        Ok(rail)
     }
 
     /// Its name, which is that of its snapshots.
@@ -234,56 +230,51 @@ impl GuardRail {
         &self.change
     }
 
+    /// When it was taken, to the millisecond, by the clock of the machine that took it.
+    #[must_use]
+    pub fn taken(&self) -> SystemTime {
+        self.taken
+    }
+
     /// Its snapshots.
     #[must_use]
     pub fn snapshots(&self) -> &[Snapshot] {
         &self.snapshots
     }
 
-    /// Holds its snapshots, so that nothing destroys them before [`remove`](Self::remove) does.
-    /// The hold outlives the process and the machine's next start.
+    /// Whether all snapshots that it was taken with are here. Some are not when they were destroyed
+    /// or renamed, or when it was looked for below a dataset that does not have all of them.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.members.is_none_or(|n| n == self.snapshots.len())
+    }
+
+    /// Holds its snapshots again, where they are not held any more. [`take`](Self::take) does it.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` when one is held by this already; otherwise as [`Zfs::hold`] and
+    /// `NotFound` and `Partial` when snapshots are gone; otherwise as [`Zfs::hold`] and
     /// [`Outcome::complete`](zfs_core::Outcome::complete).
     ///
     /// # Privileges
     ///
     /// Root, or the delegated permission `hold` on each dataset.
     pub fn hold(&self) -> Result<()> {
-        self.zfs.hold(&self.snapshots, HOLD_TAG)?.complete()
+        hold_where_not_held(&self.zfs, &self.snapshots)
     }
 
-    /// Rolls every dataset back to the guard rail, one after the other, and tells how each ended.
-    /// What was written since is lost.
+    /// What rolling every dataset of it back to it would lose. See [`RollbackPlan`].
     ///
-    /// **Not atomic**: ZFS rolls back one dataset at a time. A failure stops none of the others,
-    /// and the call can be repeated for those that failed.
+    /// # Errors
     ///
-    /// The errors are those of [`Dataset::rollback_to`] and
-    /// [`Dataset::rollback_to_discarding_newer`].
-    ///
-    /// # Privileges
-    ///
-    /// Root, or the delegated permissions `rollback` and `mount` on each dataset, and `destroy`
-    /// for [`NewerSnapshots::Destroy`].
-    #[must_use = "some datasets may not have been rolled back"]
-    pub fn roll_back(&self, newer: NewerSnapshots) -> Vec<Rollback> {
-        self.snapshots
+    /// As [`RollbackPlan::of`].
+    pub fn rollback_plan(&self) -> Result<RollbackPlan, RollbackError> {
+        let datasets: Vec<DatasetName> = self
+            .snapshots
             .iter()
-            .map(|snapshot| {
-                let dataset = snapshot.dataset();
-                let result = match newer {
-                    NewerSnapshots::Keep => dataset.rollback_to(&self.name).map(|()| Vec::new()),
-                    NewerSnapshots::Destroy => dataset.rollback_to_discarding_newer(&self.name),
-                };
-                Rollback {
-                    dataset: dataset.name().clone(),
-                    result,
-                }
-            })
-            .collect()
+            .map(|snapshot| snapshot.name().dataset())
+            .collect();
+        RollbackPlan::of(&self.zfs, &datasets, &self.name)
     }
 
     /// Releases the guard rail's own hold, if it has one, and destroys its snapshots, all in one
@@ -300,53 +291,48 @@ impl GuardRail {
     ///
     /// Root, or the delegated permissions `release`, `destroy` and `mount` on each dataset.
     pub fn remove(&self) -> Result<()> {
-        let not_held =
-            |failures: &[Failure]| failures.iter().all(|f| f.kind == ErrorKind::NotFound);
-        match self.zfs.release(&self.snapshots, HOLD_TAG) {
-            Ok(outcome) if not_held(outcome.failures()) => {}
-            Ok(outcome) => outcome.complete()?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+        release(&self.zfs, &self.snapshots)?;
         self.zfs.destroy_snapshots(&self.snapshots)
     }
 }
 
-fn with_descendants(parent: &Dataset) -> Result<Vec<Dataset>> {
-    let mut datasets = vec![parent.clone()];
-    for entry in parent.descendants()? {
-        datasets.push(parent.zfs().dataset(entry.name.as_str())?);
-    }
-    Ok(datasets)
+/// Makes one change, and tells the observer before and after.
+fn told<C, T, E>(
+    observer: &mut dyn FnMut(Step<'_, C>),
+    change: &C,
+    make: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    observer(Step::Starting(change));
+    let made = make();
+    observer(match made {
+        Ok(_) => Step::Done(change),
+        Err(_) => Step::Failed(change),
+    });
+    made
 }
 
-/// Snapshots with the mark, by what makes them one guard rail: transaction group and name.
-#[derive(Default)]
-struct Found(BTreeMap<(u64, String), (Change, Vec<Snapshot>)>);
-
-impl Found {
-    fn add(&mut self, snapshot: Snapshot, props: &Properties) {
-        // A snapshot that was renamed is no longer what the mark says.
-        if own_property(props, GUARD_RAIL) == Some(snapshot.name().short()) {
-            let key = (props.create_txg(), snapshot.name().short().to_owned());
-            let (_, snapshots) = self
-                .0
-                .entry(key)
-                .or_insert_with(|| (Change::read(props), Vec::new()));
-            snapshots.push(snapshot);
+/// The kernel refuses the whole batch when one is held already.
+fn hold_where_not_held(zfs: &Zfs, snapshots: &[Snapshot]) -> Result<()> {
+    let mut wanted = Vec::new();
+    for snapshot in snapshots {
+        let ours = |hold: &zfs_core::Hold| hold.tag.as_bytes() == HOLD_TAG.as_bytes();
+        if !snapshot.holds()?.iter().any(ours) {
+            wanted.push(snapshot);
         }
     }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    zfs.hold(&wanted, HOLD_TAG)?.complete()
+}
 
-    fn into_guard_rails(self, zfs: &Zfs) -> Vec<GuardRail> {
-        self.0
-            .into_iter()
-            .map(|((txg, name), (change, snapshots))| GuardRail {
-                zfs: zfs.clone(),
-                name,
-                txg,
-                change,
-                snapshots,
-            })
-            .collect()
+/// Releases our holds. Those that are not there count as released.
+fn release<S: AsRef<SnapshotName>>(zfs: &Zfs, snapshots: &[S]) -> Result<()> {
+    let not_held = |failures: &[Failure]| failures.iter().all(|f| f.kind == ErrorKind::NotFound);
+    match zfs.release(snapshots, HOLD_TAG) {
+        Ok(outcome) if not_held(outcome.failures()) => Ok(()),
+        Ok(outcome) => outcome.complete(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }

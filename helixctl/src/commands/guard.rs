@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use helix_zfs::zfs_core::{Dataset, Zfs};
-use helix_zfs::{Change, GuardRail, NewerSnapshots};
+use helix_zfs::{Change, GuardRail, RollbackError, RollbackOptions};
 use serde::Serialize;
 
 use crate::answer::{Answer, Rows, or_dash};
@@ -180,7 +180,6 @@ impl Take {
         change.helm_revision = self.helm_revision;
         change.reason = self.reason;
         let rail = GuardRail::take(zfs, &datasets, &self.name, &change)?;
-        rail.hold()?;
         let told = GuardJson::of(&rail);
         let text = format!("{}: {} datasets\n", told.name, told.snapshots.len());
         Answer::new(&told, text)
@@ -190,38 +189,51 @@ impl Take {
 impl Rollback {
     fn run(self, console: &Console, zfs: &Zfs) -> Result<Answer, Failure> {
         let rail = find(zfs, &self.parent, &self.name)?;
+        let plan = rail.rollback_plan()?;
+        let mut options = RollbackOptions::new();
+        if self.destroy_newer {
+            options = options.destroy_newer();
+        }
+        let obstacles = plan.obstacles(&options)?;
+        if !obstacles.is_empty() {
+            return Err(RollbackError::Obstructed(obstacles).into());
+        }
         let mut intent = Intent::new();
-        for snapshot in rail.snapshots() {
-            intent = intent.loses(format!("roll back to {}", snapshot.name()));
+        for loss in plan.losses() {
+            intent = intent.loses(format!(
+                "roll back to {}@{}: {} bytes, {} snapshots",
+                loss.dataset,
+                plan.point(),
+                loss.written,
+                loss.newer.len()
+            ));
         }
         if let Some(answer) = console.before(&intent)? {
             return Ok(answer);
         }
-        let newer = match self.destroy_newer {
-            true => NewerSnapshots::Destroy,
-            false => NewerSnapshots::Keep,
-        };
-        let mut failed = 0;
+        let report = plan.carry_out(&options, &mut |_| {})?;
         let mut text = String::new();
         let mut told = Vec::new();
-        for one in rail.roll_back(newer) {
-            let (error, destroyed) = match &one.result {
-                Ok(destroyed) => (None, destroyed.iter().map(ToString::to_string).collect()),
-                Err(error) => (Some(error.to_string()), Vec::new()),
-            };
-            failed += usize::from(error.is_some());
+        for one in &report.datasets {
+            let error = one.result.as_ref().err().map(ToString::to_string);
             let said = error.as_deref().unwrap_or("rolled back");
             text += &format!("{}: {said}\n", one.dataset);
+            let destroyed = report.destroyed.iter();
             told.push(RolledBackJson {
                 dataset: one.dataset.to_string(),
                 error,
-                destroyed,
+                destroyed: destroyed
+                    .filter(|snapshot| snapshot.dataset() == one.dataset)
+                    .map(ToString::to_string)
+                    .collect(),
             });
         }
-        let exit = match failed {
-            0 => Exit::Done,
-            all if all == told.len() => Exit::Refused,
-            _ => Exit::Partial,
+        if let Some(advice) = report.advice() {
+            text += &format!("{advice}\n");
+        }
+        let exit = match report.is_complete() {
+            true => Exit::Done,
+            false => Exit::Partial,
         };
         Ok(Answer::new(&told, text)?.ended(exit))
     }

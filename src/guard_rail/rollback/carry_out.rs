@@ -1,0 +1,261 @@
+use std::collections::BTreeMap;
+
+use zfs_core::{BookmarkName, DatasetName, Errno, Error, Operation, SnapshotName};
+
+use super::intent::{self, Intent};
+use super::together::{self, Together};
+use super::{DatasetOutcome, RollbackChange, RollbackError, RollbackOptions};
+use super::{RollbackPlan, RollbackReport, keep};
+use crate::Step;
+use crate::guard_rail::{release, told};
+
+type Observer<'o> = &'o mut dyn FnMut(Step<'_, RollbackChange>);
+
+impl RollbackPlan {
+    /// Rolls all datasets of the plan back.
+    ///
+    /// First it looks again: what is not as it was when it was planned is an error, and so is
+    /// [what stands in the way](Self::obstacles), before anything is changed. Then, each step
+    /// before the next:
+    ///
+    /// 1. The present states are [kept](RollbackOptions::keep), if that is wanted.
+    /// 2. If more than the last step is to do, all datasets are marked as being rolled back, in one
+    ///    transaction group.
+    /// 3. Holds of newer guard rails are released, and newer bookmarks destroyed.
+    /// 4. If [none is mounted](Self::is_atomic), one transaction group checks that nothing has come
+    ///    up meanwhile, destroys the newer snapshots, rolls all datasets back and takes the marks
+    ///    off. Otherwise newer snapshots are destroyed in one transaction group, the datasets are
+    ///    rolled back one after the other, and the marks are taken off when all of them are at the
+    ///    point. A failure stops none of the others.
+    ///
+    /// `observer` is told before and after each change.
+    ///
+    /// A run that dies leaves all datasets as they were, or all at the point, or all marked:
+    /// [`UnfinishedRollback::list`](super::UnfinishedRollback::list) finds those, and carrying out a
+    /// new plan with the same options finishes the rollback. So does a run after a report that is
+    /// not complete. Stop what writes to the datasets before, and start it again when all are at the
+    /// point: what is written meanwhile is lost.
+    ///
+    /// A filesystem that is mounted stays mounted; files that are open may turn stale.
+    ///
+    /// # Errors
+    ///
+    /// [`Changed`](RollbackError::Changed), [`Obstructed`](RollbackError::Obstructed);
+    /// [`Zfs`](RollbackError::Zfs) with the error of the step that failed: no dataset was rolled
+    /// back then, and none is marked, unless taking the marks off failed too. What kept states there
+    /// are stay, and are begun anew by the next run. Whatever a single dataset fails with is in the
+    /// report.
+    ///
+    /// # Privileges
+    ///
+    /// Root. With delegated permissions `rollback`, `mount`, `destroy`, `release`, `userprop`
+    /// a single dataset that is mounted can be rolled back.
+    ///
+    /// `zfs.sync.rollback` of `zfs-program(8)`; `lzc_rollback_to`, `zfs-rollback(8)`.
+    #[doc(alias = "lzc_rollback_to")]
+    pub fn carry_out(
+        &self,
+        options: &RollbackOptions,
+        observer: &mut dyn FnMut(Step<'_, RollbackChange>),
+    ) -> Result<RollbackReport, RollbackError> {
+        let now = self.again()?;
+        let obstacles = now.obstacles(options)?;
+        if !obstacles.is_empty() {
+            return Err(RollbackError::Obstructed(obstacles));
+        }
+        let mut newer: Vec<SnapshotName> = now.newer().map(|newer| newer.name.clone()).collect();
+        let mut kept = Vec::new();
+        if let (Some(name), false) = (&options.keep, now.is_kept()) {
+            let (clones, states) = keep::keep(&now, name, observer)?;
+            kept = clones;
+            newer.retain(|newer| !states.contains(newer));
+            newer.extend(states);
+        }
+        let rails = now.newer().filter(|newer| newer.guard_rail.is_some());
+        let held: Vec<SnapshotName> = rails.map(|newer| newer.name.clone()).collect();
+        let bookmarks: Vec<BookmarkName> = now.bookmarks().cloned().collect();
+        let begun = now.losses.iter().any(|loss| loss.intent.is_some());
+        let atomic = now.is_atomic();
+        let alone = held.is_empty() && bookmarks.is_empty() && options.keep.is_none();
+        let marked = begun || !(alone && (atomic || (newer.is_empty() && now.losses.len() == 1)));
+        let mut run = Run {
+            plan: &now,
+            options,
+            newer,
+            marked: begun,
+            observer,
+            report: RollbackReport {
+                point: now.point.clone(),
+                atomic: false,
+                datasets: Vec::new(),
+                destroyed: Vec::new(),
+                destroyed_bookmarks: Vec::new(),
+                kept,
+                unmarked: Ok(()),
+            },
+        };
+        if marked {
+            run.mark()?;
+        }
+        match run.go(&held, &bookmarks, atomic) {
+            Ok(()) => Ok(run.report),
+            Err(error) => {
+                // Nothing is rolled back, so that there is nothing to finish, unless an earlier run
+                // rolled some of them back.
+                if run.marked && !begun {
+                    let _ = intent::unmark(&now.zfs, &now.datasets());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The same plan as of now, if it is the same.
+    fn again(&self) -> Result<Self, RollbackError> {
+        let now = Self::of(&self.zfs, &self.datasets(), &self.point)?;
+        let changed = now
+            .losses
+            .iter()
+            .zip(&self.losses)
+            .find(|(now, planned)| !now.destroys_as(planned));
+        match changed {
+            Some((now, _)) => Err(RollbackError::Changed(now.dataset.to_string())),
+            None if now.txg != self.txg => Err(RollbackError::Changed(self.point.clone())),
+            None => Ok(now),
+        }
+    }
+}
+
+/// A rollback that is under way.
+struct Run<'r> {
+    plan: &'r RollbackPlan,
+    options: &'r RollbackOptions,
+    newer: Vec<SnapshotName>,
+    marked: bool,
+    observer: Observer<'r>,
+    report: RollbackReport,
+}
+
+impl Run<'_> {
+    fn mark(&mut self) -> Result<(), RollbackError> {
+        let before = self.plan.losses.iter().find_map(|loss| loss.intent.clone());
+        let intent = before.unwrap_or_else(|| Intent {
+            txg: self.plan.txg,
+            point: self.plan.point.clone(),
+            keep: self.options.keep.clone(),
+        });
+        let datasets = self.plan.datasets();
+        let change = RollbackChange::Mark(self.names());
+        told(self.observer, &change, || {
+            intent.mark(&self.plan.zfs, &datasets)
+        })?;
+        self.marked = true;
+        Ok(())
+    }
+
+    fn go(
+        &mut self,
+        held: &[SnapshotName],
+        bookmarks: &[BookmarkName],
+        atomic: bool,
+    ) -> Result<(), RollbackError> {
+        let zfs = &self.plan.zfs;
+        if !held.is_empty() {
+            let change = RollbackChange::Release(held.to_vec());
+            told(self.observer, &change, || release(zfs, held))?;
+        }
+        if !bookmarks.is_empty() {
+            let change = RollbackChange::DestroyBookmarks(bookmarks.to_vec());
+            told(self.observer, &change, || zfs.destroy_bookmarks(bookmarks))?;
+            self.report.destroyed_bookmarks = bookmarks.to_vec();
+        }
+        if atomic && self.together()? {
+            return Ok(());
+        }
+        if !self.marked && (self.plan.losses.len() > 1 || !self.newer.is_empty()) {
+            self.mark()?;
+        }
+        self.one_by_one()
+    }
+
+    /// Whether they could be rolled back in one transaction group.
+    fn together(&mut self) -> Result<bool, RollbackError> {
+        let change = RollbackChange::RollBackTogether(self.names());
+        let (plan, newer, marked) = (self.plan, &self.newer, self.marked);
+        let outcome = told(self.observer, &change, || {
+            together::roll_back(plan, newer, marked)
+        })?;
+        let failures = match outcome {
+            Together::Busy => return Ok(false),
+            Together::Refused(name, errno) => {
+                return Err(Error::in_program(Operation::Rollback, name, errno).into());
+            }
+            Together::Done => BTreeMap::new(),
+            Together::Failed(failures) => failures,
+        };
+        let destroyed = failures.keys().all(|name| !name.contains('@'));
+        if destroyed {
+            self.report.destroyed.clone_from(&self.newer);
+        }
+        if !failures.is_empty() && !self.marked {
+            self.mark()?;
+        }
+        self.report.atomic = true;
+        self.report.datasets = plan
+            .datasets()
+            .into_iter()
+            .map(|dataset| DatasetOutcome {
+                dataset: dataset.clone(),
+                result: failure_of(dataset, &failures, destroyed),
+            })
+            .collect();
+        Ok(true)
+    }
+
+    fn one_by_one(&mut self) -> Result<(), RollbackError> {
+        let zfs = &self.plan.zfs;
+        if !self.newer.is_empty() {
+            let change = RollbackChange::DestroySnapshots(self.newer.clone());
+            let newer = zfs.snapshots(self.newer.iter().map(SnapshotName::as_str))?;
+            told(self.observer, &change, || zfs.destroy_snapshots(&newer))?;
+            self.report.destroyed.clone_from(&self.newer);
+        }
+        for loss in &self.plan.losses {
+            let dataset = zfs.dataset(loss.dataset.as_str())?;
+            let change = RollbackChange::RollBack(loss.dataset.clone());
+            let result = told(self.observer, &change, || {
+                dataset.rollback_to(&self.plan.point)
+            });
+            self.report.datasets.push(DatasetOutcome {
+                dataset: loss.dataset.clone(),
+                result,
+            });
+        }
+        if self.marked && self.report.failed().next().is_none() {
+            let change = RollbackChange::Unmark(self.names());
+            let datasets = self.plan.datasets();
+            self.report.unmarked = told(self.observer, &change, || intent::unmark(zfs, &datasets));
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> Vec<DatasetName> {
+        self.plan.datasets().into_iter().cloned().collect()
+    }
+}
+
+fn failure_of(
+    dataset: &DatasetName,
+    failures: &BTreeMap<String, Errno>,
+    destroyed: bool,
+) -> Result<(), Error> {
+    let failed = match destroyed {
+        true => failures.get_key_value(dataset.as_str()),
+        // Where a snapshot could not be destroyed, no dataset was rolled back.
+        false => failures.first_key_value(),
+    };
+    match failed {
+        Some((name, errno)) => Err(Error::in_program(Operation::Rollback, name, *errno)),
+        None => Ok(()),
+    }
+}
