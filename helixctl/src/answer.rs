@@ -4,6 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::console::to_json;
 use crate::failure::{Exit, Failure};
 
 /// What a command answers.
@@ -12,17 +13,18 @@ pub(crate) struct Answer {
     pub(crate) exit: Exit,
     pub(crate) data: Value,
     pub(crate) text: String,
+    /// Why a part of it was not done.
+    pub(crate) failure: Option<Failure>,
 }
 
 impl Answer {
     /// `data` for scripts, and the same as `text` for people.
     pub(crate) fn new(data: &impl Serialize, text: impl Into<String>) -> Result<Self, Failure> {
-        let data = serde_json::to_value(data)
-            .map_err(|error| Failure::new(Exit::Failed, format!("no JSON: {error}")))?;
         Ok(Self {
             exit: Exit::Done,
-            data,
+            data: to_json(data)?,
             text: text.into(),
+            failure: None,
         })
     }
 
@@ -32,12 +34,20 @@ impl Answer {
             exit: Exit::Done,
             data: Value::Null,
             text: text.into(),
+            failure: None,
         }
     }
 
     /// It ended as `exit`.
     pub(crate) fn ended(mut self, exit: Exit) -> Self {
         self.exit = exit;
+        self
+    }
+
+    /// It is what can be told of a command that failed.
+    pub(crate) fn failed(mut self, failure: Failure) -> Self {
+        self.exit = failure.exit;
+        self.failure = Some(failure);
         self
     }
 }

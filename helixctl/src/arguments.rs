@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::answer::Answer;
-use crate::commands::{guard, key, quota, replicate, status, tenant};
+use crate::commands::{clone, guard, key, layout, quota, replicate, status, tenant};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::pages;
@@ -41,12 +41,18 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// How the machine's pools are.
     Status(status::Status),
+    /// Plan and apply the layout of a cluster's storage.
+    #[command(subcommand)]
+    Layout(layout::Layout),
     /// Tenants: filesystems with a key, a quota and a policy of their own.
     #[command(subcommand)]
     Tenant(tenant::Tenant),
     /// Guard rails: snapshots of many datasets before a change, and the way back.
     #[command(subcommand)]
     Guard(guard::Guard),
+    /// Ephemeral clones of snapshots, for tests.
+    #[command(subcommand)]
+    Clone(clone::Clone),
     /// How much can be written, and which limit binds.
     #[command(subcommand)]
     Quota(quota::Quota),
@@ -66,8 +72,10 @@ impl Command {
     pub(crate) fn run(self, console: &Console) -> Result<Answer, Failure> {
         match self {
             Self::Status(command) => command.run(console),
+            Self::Layout(command) => command.run(console),
             Self::Tenant(command) => command.run(console),
             Self::Guard(command) => command.run(console),
+            Self::Clone(command) => command.run(console),
             Self::Quota(command) => command.run(console),
             Self::Replicate(command) => command.run(console),
             Self::Key(command) => command.run(console),

@@ -1,6 +1,8 @@
 //! The only place that writes to the terminal, and reads from it.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::process::Stdio;
 
 use clap::{ArgMatches, FromArgMatches};
 use helix_zfs::zfs_core::Zfs;
@@ -26,11 +28,24 @@ pub(crate) struct Console {
 pub(crate) struct Intent {
     changes: Vec<String>,
     loss: Vec<String>,
+    details: Value,
+    page: String,
 }
 
 impl Intent {
     pub(crate) fn new() -> Self {
         Self::default()
+    }
+
+    /// More about it: for scripts, and as a page for people.
+    pub(crate) fn details(
+        mut self,
+        details: &impl Serialize,
+        page: impl Into<String>,
+    ) -> Result<Self, Failure> {
+        self.details = to_json(details)?;
+        self.page = page.into();
+        Ok(self)
     }
 
     /// A change that loses nothing.
@@ -70,24 +85,29 @@ impl Console {
     /// nothing is to be done. Otherwise it asks, if anything would be lost.
     pub(crate) fn before(&self, intent: &Intent) -> Result<Option<Answer>, Failure> {
         if self.global.dry_run {
-            let data = json!({ "dry_run": true, "changes": intent.changes, "loses": intent.loss });
+            let data = json!({
+                "dry_run": true,
+                "changes": intent.changes,
+                "loses": intent.loss,
+                "details": intent.details,
+            });
             let text = match intent.changes.is_empty() {
                 true => String::from("nothing to do\n"),
                 false => lines("would ", &intent.changes),
             };
-            return Answer::new(&data, text).map(Some);
+            return Answer::new(&data, format!("{}{text}", intent.page)).map(Some);
         }
         match intent.loss.is_empty() {
             true => Ok(None),
-            false => self.ask(&intent.loss).map(|()| None),
+            false => self.ask(intent).map(|()| None),
         }
     }
 
-    fn ask(&self, loss: &[String]) -> Result<(), Failure> {
+    fn ask(&self, intent: &Intent) -> Result<(), Failure> {
         if self.global.yes {
             return Ok(());
         }
-        let (first, more) = match loss {
+        let (first, more) = match intent.loss.as_slice() {
             [] => return Ok(()),
             [only] => (only.clone(), String::new()),
             [first, rest @ ..] => (first.clone(), format!(", and {} more", rest.len())),
@@ -98,7 +118,8 @@ impl Console {
                     .advice("see it with --dry-run, then say --yes"),
             );
         }
-        self.remark(&lines("this will ", loss));
+        self.remark(&intent.page);
+        self.remark(&lines("this will ", &intent.loss));
         let mut error = io::stderr().lock();
         let asked = write!(error, "Type yes to go on: ").and_then(|()| error.flush());
         let mut answer = String::new();
@@ -120,12 +141,22 @@ impl Console {
         }
     }
 
+    /// Where a program that is run writes to, if not to our standard output: that is for one JSON
+    /// document.
+    pub(crate) fn output_of_programs(&self) -> Result<Option<Stdio>, Failure> {
+        if !self.global.json {
+            return Ok(None);
+        }
+        let copy = io::stderr().as_fd().try_clone_to_owned();
+        copy.map(|copy| Some(copy.into()))
+            .map_err(|error| Failure::io("standard error", &error))
+    }
+
     /// Something that happened in a command that goes on: a line at once.
     pub(crate) fn event(&self, data: &impl Serialize, text: &str) -> Result<(), Failure> {
         let line = match self.global.json {
             true => {
-                let data = serde_json::to_value(data)
-                    .map_err(|error| Failure::new(Exit::Failed, format!("no JSON: {error}")))?;
+                let data = to_json(data)?;
                 let event = json!({ "schema": SCHEMA, "command": self.command, "event": data });
                 format!("{event}\n")
             }
@@ -137,7 +168,7 @@ impl Console {
     /// Writes the answer, and returns how the command ended.
     pub(crate) fn finish(&self, result: Result<Answer, Failure>) -> Exit {
         let (exit, data, text, failure) = match result {
-            Ok(answer) => (answer.exit, answer.data, answer.text, None),
+            Ok(answer) => (answer.exit, answer.data, answer.text, answer.failure),
             Err(failure) => (failure.exit, Value::Null, String::new(), Some(failure)),
         };
         let written = match self.global.json {
@@ -168,6 +199,11 @@ impl Console {
     }
 }
 
+pub(crate) fn to_json(data: &impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(data)
+        .map_err(|error| Failure::new(Exit::Failed, format!("no JSON: {error}")))
+}
+
 fn lines(before: &str, changes: &[String]) -> String {
     changes
         .iter()
@@ -179,4 +215,12 @@ fn write_out(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// Who runs this, as far as the environment tells.
+pub(crate) fn user() -> String {
+    ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::process::ExitCode;
 
 use helix_zfs::RollbackError;
+use helix_zfs::ephemeral::EphemeralError;
 use helix_zfs::replicate::{Problem, ReplicateError};
+use helix_zfs::scope::ScopeError;
 use helix_zfs::zfs_core::name::NameError;
 use helix_zfs::zfs_core::{Error, ErrorKind};
 use serde::Serialize;
@@ -108,7 +110,7 @@ impl Exit {
     }
 
     /// What an error of ZFS means to whoever typed the command.
-    fn of(kind: ErrorKind) -> Self {
+    pub(crate) fn of(kind: ErrorKind) -> Self {
         match kind {
             ErrorKind::InvalidName
             | ErrorKind::NameTooLong
@@ -221,11 +223,46 @@ impl From<NameError> for Failure {
     }
 }
 
+impl From<EphemeralError> for Failure {
+    fn from(error: EphemeralError) -> Self {
+        let exit = match &error {
+            EphemeralError::Zfs(error) => Exit::of(error.kind()),
+            EphemeralError::Name { .. }
+            | EphemeralError::Expiry { .. }
+            | EphemeralError::Volume { .. }
+            | EphemeralError::Folder { .. } => Exit::Usage,
+            EphemeralError::InUse { .. } => Exit::Busy,
+            EphemeralError::NotEphemeral { .. }
+            | EphemeralError::Changed { .. }
+            | EphemeralError::Expired { .. } => Exit::Refused,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<ScopeError> for Failure {
+    fn from(error: ScopeError) -> Self {
+        let exit = match &error {
+            ScopeError::Zfs(error) => Exit::of(error.kind()),
+            ScopeError::NoSnapshot { .. } | ScopeError::NoStaging { .. } => Exit::NotFound,
+            ScopeError::LimitReached { .. } => Exit::Full,
+            // All others are refusals.
+            _ => Exit::Refused,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
 impl From<RollbackError> for Failure {
     fn from(error: RollbackError) -> Self {
         let exit = match &error {
             RollbackError::Zfs(error) => Exit::of(error.kind()),
+            RollbackError::Empty | RollbackError::Repeated(_) | RollbackError::SeveralPools(..) => {
+                Exit::Usage
+            }
             RollbackError::NoSuchPoint(_) => Exit::NotFound,
+            // All others are refusals.
             _ => Exit::Refused,
         };
         Self::new(exit, error.to_string())

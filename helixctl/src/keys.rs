@@ -57,7 +57,7 @@ pub(crate) fn from_file(path: &Path) -> Result<WrappingKey, Failure> {
     WrappingKey::passphrase(line).map_err(|_| not_a_key("a passphrase has 8 to 512 bytes"))
 }
 
-fn from_terminal(what: &str, is_new: bool) -> Result<WrappingKey, Failure> {
+pub(crate) fn from_terminal(what: &str, is_new: bool) -> Result<WrappingKey, Failure> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Failure::usage(format!(
             "the key of {what} is needed: name its file with --key-file"

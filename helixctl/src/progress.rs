@@ -1,5 +1,8 @@
 //! How far a command is, on a terminal and nowhere else.
 
+use std::fmt;
+
+use helix_zfs::Step;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::console::Console;
@@ -37,6 +40,19 @@ impl Bar {
             self.0.set_message(what.to_owned());
         }
         self.0.set_position(done);
+    }
+
+    /// A change of several.
+    pub(crate) fn step<T: fmt::Display>(&self, step: &Step<'_, T>) {
+        match step {
+            Step::Starting(change) => {
+                self.style("{spinner} {pos} done, now: {wide_msg}");
+                self.0.set_message(change.to_string());
+                self.0.tick();
+            }
+            Step::Done(_) => self.0.inc(1),
+            _ => {}
+        }
     }
 }
 

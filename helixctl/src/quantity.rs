@@ -1,4 +1,6 @@
-//! Sizes, as they are typed and shown.
+//! Sizes and times, as they are typed and shown.
+
+use std::time::{Duration, SystemTime};
 
 const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
@@ -59,6 +61,28 @@ pub(crate) fn count(text: &str) -> Result<Option<u64>, String> {
             .map(Some)
             .map_err(|_| format!("{number:?} is no number, nor `none`")),
     }
+}
+
+/// A time from now on or ago: `90m`, `2h`, `7d`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// A moment: RFC 3339, or a time ago such as `2h`.
+pub(crate) fn moment(text: &str) -> Result<SystemTime, String> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        return SystemTime::now()
+            .checked_sub(ago)
+            .ok_or_else(|| format!("{text:?} is before all time"));
+    }
+    humantime::parse_rfc3339_weak(text).map_err(|_| {
+        format!("{text:?} is no moment: say 2026-01-31T12:00:00Z, or 2h for two hours ago")
+    })
+}
+
+/// A moment in text.
+pub(crate) fn show_moment(moment: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(moment).to_string()
 }
 
 /// A size with three digits and a unit.
@@ -124,5 +148,16 @@ mod tests {
         assert_eq!(show_bytes(1024), "1.0 KiB");
         assert_eq!(show_bytes(10 << 30), "10 GiB");
         assert_eq!(show_bytes(u64::MAX), "16 EiB");
+    }
+
+    #[test]
+    fn moments_are_read() {
+        let moment_of = |text| moment(text).map(show_moment);
+        assert_eq!(
+            moment_of("2026-01-31T12:00:00Z"),
+            Ok(String::from("2026-01-31T12:00:00Z"))
+        );
+        assert!(moment("2h").unwrap() < SystemTime::now());
+        assert!(moment("yesterday").is_err());
     }
 }

@@ -1,13 +1,21 @@
 //! `helixctl guard`.
 
+use std::time::SystemTime;
+
 use clap::{Args, Subcommand};
 use helix_zfs::zfs_core::{Dataset, Zfs};
-use helix_zfs::{Change, GuardRail, RollbackError, RollbackOptions};
+use helix_zfs::{
+    Change, GuardRail, RailFilter, RollbackOptions, RollbackPlan, RollbackReport,
+    UnfinishedRollback,
+};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::answer::{Answer, Rows, or_dash};
-use crate::console::{Console, Intent};
+use crate::console::{Console, Intent, user};
 use crate::failure::{Exit, Failure};
+use crate::progress::Bar;
+use crate::quantity::{self, show_bytes, show_moment};
 
 /// `helixctl guard`.
 #[derive(Debug, Subcommand)]
@@ -19,8 +27,24 @@ pub(crate) enum Guard {
         /// The dataset.
         parent: String,
     },
-    /// Rolls every dataset of a guard rail back to it. What was written since is lost.
+    /// The guard rails that fit all that is said of them, oldest first.
+    Find {
+        /// The dataset that they are of, with all below it.
+        parent: String,
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Rolls every dataset of a guard rail back to it. What was written since is lost. With
+    /// --dry-run it tells what that is, and what is in the way.
     Rollback(Rollback),
+    /// Finishes a rollback that was interrupted.
+    Resume {
+        /// The dataset that it was of, with all below it.
+        parent: String,
+        /// Leaves the datasets as they are instead, and forgets the rollback.
+        #[arg(long)]
+        abandon: bool,
+    },
     /// Releases a guard rail and destroys its snapshots.
     Remove {
         /// The dataset that it is of, with all below it.
@@ -35,7 +59,7 @@ pub(crate) enum Guard {
 pub(crate) struct Take {
     /// Its name: the name of its snapshots.
     name: String,
-    /// The datasets.
+    /// The datasets, of one pool.
     #[arg(required = true)]
     datasets: Vec<String>,
     /// All below them too.
@@ -47,30 +71,102 @@ pub(crate) struct Take {
     /// The revision of the Helm release that is replaced.
     #[arg(long, value_name = "NUMBER")]
     helm_revision: Option<u64>,
+    /// Who makes the change, rather than whoever runs this.
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
     /// Why, in words.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// A word to find it by. It can be said several times.
+    #[arg(long = "tag", value_name = "WORD")]
+    tags: Vec<String>,
+}
+
+/// What a guard rail is found by.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Filter {
+    /// Its name.
+    #[arg(long)]
+    name: Option<String>,
+    /// The commit, or the beginning of it.
+    #[arg(long, value_name = "SHA")]
+    git_sha: Option<String>,
+    /// The revision of the Helm release.
+    #[arg(long, value_name = "NUMBER")]
+    helm_revision: Option<u64>,
+    /// Who made the change.
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    /// One of its tags. It can be said several times: all must be there.
+    #[arg(long = "tag", value_name = "WORD")]
+    tags: Vec<String>,
+    /// Taken then or later: 2026-01-31T12:00:00Z, or 2h for two hours ago.
+    #[arg(long, value_name = "MOMENT", value_parser = quantity::moment)]
+    since: Option<SystemTime>,
+    /// Taken then or earlier.
+    #[arg(long, value_name = "MOMENT", value_parser = quantity::moment)]
+    until: Option<SystemTime>,
 }
 
 /// `helixctl guard rollback`.
 #[derive(Debug, Args)]
 pub(crate) struct Rollback {
-    /// The dataset that it is of, with all below it.
+    /// The dataset that the guard rail is of, with all below it.
     parent: String,
-    /// Its name.
+    /// The guard rail's name.
     name: String,
-    /// Destroys the snapshots and bookmarks that were made since.
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What a rollback may destroy.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Destroys the snapshots and bookmarks that were made since, but for those of guard rails.
     #[arg(long)]
     destroy_newer: bool,
+    /// Destroys this newer snapshot or bookmark. It can be said several times.
+    #[arg(long = "destroy", value_name = "SNAPSHOT")]
+    destroy: Vec<String>,
+    /// Destroys this newer guard rail. It can be said several times.
+    #[arg(long = "destroy-guard", value_name = "NAME")]
+    destroy_guard: Vec<String>,
+    /// Keeps the state that is discarded as clones of this name.
+    #[arg(long, value_name = "NAME")]
+    keep: Option<String>,
+}
+
+impl Options {
+    pub(crate) fn options(self) -> RollbackOptions {
+        let mut options = RollbackOptions::new();
+        if self.destroy_newer {
+            options = options.destroy_newer();
+        }
+        for name in self.destroy {
+            options = options.destroy(name);
+        }
+        for name in self.destroy_guard {
+            options = options.destroy_guard_rail(name);
+        }
+        if let Some(name) = self.keep {
+            options = options.keep(name);
+        }
+        options
+    }
 }
 
 #[derive(Debug, Serialize)]
 struct GuardJson {
     name: String,
     txg: u64,
+    taken: String,
+    whole: bool,
     git_sha: Option<String>,
     helm_revision: Option<u64>,
+    actor: Option<String>,
     reason: Option<String>,
+    tags: Vec<String>,
     snapshots: Vec<String>,
 }
 
@@ -81,19 +177,16 @@ impl GuardJson {
         Self {
             name: rail.name().to_owned(),
             txg: rail.txg(),
+            taken: show_moment(rail.taken()),
+            whole: rail.is_whole(),
             git_sha: change.git_sha.clone(),
             helm_revision: change.helm_revision,
+            actor: change.actor.clone(),
             reason: change.reason.clone(),
+            tags: change.tags.iter().cloned().collect(),
             snapshots: snapshots.map(|it| it.name().to_string()).collect(),
         }
     }
-}
-
-#[derive(Debug, Serialize)]
-struct RolledBackJson {
-    dataset: String,
-    error: Option<String>,
-    destroyed: Vec<String>,
 }
 
 impl Guard {
@@ -101,12 +194,21 @@ impl Guard {
         let zfs = console.zfs()?;
         match self {
             Self::Take(take) => take.run(console, &zfs),
-            Self::List { parent } => {
-                let rails = GuardRail::list(&zfs.dataset(&parent)?)?;
-                let told: Vec<_> = rails.iter().map(GuardJson::of).collect();
-                Answer::new(&told, table(&told))
+            Self::List { parent } => told(&GuardRail::list(&zfs.dataset(&parent)?)?),
+            Self::Find { parent, filter } => {
+                let rails = GuardRail::matching(&zfs.dataset(&parent)?, &filter.filter())?;
+                match rails.is_empty() {
+                    true => Err(Failure::not_found(format!(
+                        "{parent} has no such guard rail"
+                    ))),
+                    false => told(&rails),
+                }
             }
-            Self::Rollback(rollback) => rollback.run(console, &zfs),
+            Self::Rollback(rollback) => {
+                let rail = find(&zfs, &rollback.parent, &rollback.name)?;
+                roll_back(console, &rail.rollback_plan()?, &rollback.options.options())
+            }
+            Self::Resume { parent, abandon } => resume(console, &zfs.dataset(&parent)?, abandon),
             Self::Remove { parent, name } => {
                 let rail = find(&zfs, &parent, &name)?;
                 let many = rail.snapshots().len();
@@ -121,21 +223,63 @@ impl Guard {
     }
 }
 
-fn table(rails: &[GuardJson]) -> String {
+impl Filter {
+    fn filter(self) -> RailFilter {
+        let mut filter = RailFilter::new();
+        if let Some(name) = self.name {
+            filter = filter.name(name);
+        }
+        if let Some(sha) = self.git_sha {
+            filter = filter.git_sha(sha);
+        }
+        if let Some(revision) = self.helm_revision {
+            filter = filter.helm_revision(revision);
+        }
+        if let Some(actor) = self.actor {
+            filter = filter.actor(actor);
+        }
+        for tag in self.tags {
+            filter = filter.tag(tag);
+        }
+        if let Some(moment) = self.since {
+            filter = filter.since(moment);
+        }
+        if let Some(moment) = self.until {
+            filter = filter.until(moment);
+        }
+        filter
+    }
+}
+
+fn told(rails: &[GuardRail]) -> Result<Answer, Failure> {
+    let told: Vec<_> = rails.iter().map(GuardJson::of).collect();
     let mut rows = Rows::new(
-        &["GUARD RAIL", "DATASETS>", "SHA", "REVISION>", "REASON"],
+        &[
+            "GUARD RAIL",
+            "TAKEN",
+            "DATASETS>",
+            "SHA",
+            "REVISION>",
+            "ACTOR",
+            "REASON",
+            "TAGS",
+        ],
         "no guard rails",
     );
-    for rail in rails {
+    for rail in &told {
+        let gone = if rail.whole { "" } else { " left" };
         rows.row([
             rail.name.clone(),
-            rail.snapshots.len().to_string(),
+            rail.taken.clone(),
+            format!("{}{gone}", rail.snapshots.len()),
             or_dash(rail.git_sha.as_ref()),
             or_dash(rail.helm_revision),
+            or_dash(rail.actor.as_ref()),
             or_dash(rail.reason.as_ref()),
+            rail.tags.join(","),
         ]);
     }
-    rows.text()
+    Answer::new(&told, rows.text())
 }
 
 fn find(zfs: &Zfs, parent: &str, name: &str) -> Result<GuardRail, Failure> {
@@ -175,66 +319,172 @@ impl Take {
         if let Some(answer) = console.before(&intent)? {
             return Ok(answer);
         }
-        let mut change = Change::new();
+        let mut change = Change::new().actor(self.actor.unwrap_or_else(user));
         change.git_sha = self.git_sha;
         change.helm_revision = self.helm_revision;
         change.reason = self.reason;
+        change.tags = self.tags.into_iter().collect();
         let rail = GuardRail::take(zfs, &datasets, &self.name, &change)?;
         let told = GuardJson::of(&rail);
-        let text = format!("{}: {} datasets\n", told.name, told.snapshots.len());
+        let text = format!(
+            "{}: {} datasets, held, in transaction group {}\n",
+            told.name,
+            told.snapshots.len(),
+            told.txg
+        );
         Answer::new(&told, text)
     }
 }
 
-impl Rollback {
-    fn run(self, console: &Console, zfs: &Zfs) -> Result<Answer, Failure> {
-        let rail = find(zfs, &self.parent, &self.name)?;
-        let plan = rail.rollback_plan()?;
-        let mut options = RollbackOptions::new();
-        if self.destroy_newer {
-            options = options.destroy_newer();
+#[derive(Debug, Serialize)]
+struct LossJson {
+    dataset: String,
+    written: u64,
+    snapshots_used: u64,
+    newer_snapshots: Vec<String>,
+    newer_bookmarks: Vec<String>,
+    clones: Vec<String>,
+    mounted: bool,
+}
+
+fn losses(plan: &RollbackPlan) -> Vec<LossJson> {
+    let of = |loss: &helix_zfs::Loss| LossJson {
+        dataset: loss.dataset.to_string(),
+        written: loss.written,
+        snapshots_used: loss.snapshots_used,
+        newer_snapshots: loss.newer.iter().map(|it| it.name.to_string()).collect(),
+        newer_bookmarks: loss.bookmarks.iter().map(ToString::to_string).collect(),
+        clones: loss
+            .newer
+            .iter()
+            .flat_map(|newer| newer.clones.iter().map(ToString::to_string))
+            .collect(),
+        mounted: loss.mounted,
+    };
+    plan.losses().iter().map(of).collect()
+}
+
+/// Tells what a rollback would lose and what is in the way, and carries it out if nothing is.
+pub(crate) fn roll_back(
+    console: &Console,
+    plan: &RollbackPlan,
+    options: &RollbackOptions,
+) -> Result<Answer, Failure> {
+    let losses = losses(plan);
+    let mut rows = Rows::new(
+        &[
+            "DATASET",
+            "WRITTEN SINCE>",
+            "SNAPSHOTS>",
+            "BOOKMARKS>",
+            "CLONES>",
+            "MOUNTED",
+        ],
+        "no datasets",
+    );
+    for loss in &losses {
+        rows.row([
+            loss.dataset.clone(),
+            show_bytes(loss.written),
+            loss.newer_snapshots.len().to_string(),
+            loss.newer_bookmarks.len().to_string(),
+            loss.clones.len().to_string(),
+            String::from(if loss.mounted { "yes" } else { "no" }),
+        ]);
+    }
+    let obstacles = plan.obstacles(options)?;
+    let obstacles: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
+    let details = json!({
+        "point": plan.point(),
+        "written": plan.written(),
+        "atomic": plan.is_atomic(),
+        "newer_guard_rails": plan.newer_guard_rails(),
+        "losses": losses,
+        "obstacles": obstacles,
+    });
+    if !obstacles.is_empty() {
+        let mut text = rows.text();
+        for obstacle in &obstacles {
+            text += &format!("in the way: {obstacle}\n");
         }
-        let obstacles = plan.obstacles(&options)?;
-        if !obstacles.is_empty() {
-            return Err(RollbackError::Obstructed(obstacles).into());
+        let why = format!("{} things are in the way of the rollback", obstacles.len());
+        let failure = Failure::refused(why).advice(
+            "say --destroy-newer, --destroy or --destroy-guard for what may go; release holds and \
+             destroy clones first",
+        );
+        return Ok(Answer::new(&details, text)?.failed(failure));
+    }
+    let many = losses.len();
+    let written = show_bytes(plan.written());
+    let intent = Intent::new().details(&details, rows.text())?.loses(format!(
+        "roll {many} datasets back to {}, losing {written}",
+        plan.point()
+    ));
+    if let Some(answer) = console.before(&intent)? {
+        return Ok(answer);
+    }
+    let bar = Bar::new(console);
+    let report = plan.carry_out(options, &mut |step| bar.step(&step))?;
+    drop(bar);
+    reported(&report)
+}
+
+fn reported(report: &RollbackReport) -> Result<Answer, Failure> {
+    let mut text = String::new();
+    let mut datasets = Vec::new();
+    for outcome in &report.datasets {
+        let error = outcome.result.as_ref().err().map(ToString::to_string);
+        let said = error.clone();
+        let said = said.unwrap_or_else(|| format!("at {}", report.point));
+        text += &format!("{}: {said}\n", outcome.dataset);
+        datasets.push(json!({ "dataset": outcome.dataset.as_str(), "error": error }));
+    }
+    for kept in &report.kept {
+        text += &format!("what was discarded is kept as {kept}\n");
+    }
+    let names = |names: Vec<String>| names;
+    let data = json!({
+        "point": report.point,
+        "atomic": report.atomic,
+        "datasets": datasets,
+        "destroyed_snapshots": names(report.destroyed.iter().map(ToString::to_string).collect()),
+        "destroyed_bookmarks":
+            names(report.destroyed_bookmarks.iter().map(ToString::to_string).collect()),
+        "kept": names(report.kept.iter().map(ToString::to_string).collect()),
+    });
+    let answer = Answer::new(&data, text)?;
+    match report.advice() {
+        None => Ok(answer),
+        Some(advice) => {
+            let why = format!(
+                "{} of {} datasets are not at {}",
+                report.failed().count(),
+                report.datasets.len(),
+                report.point
+            );
+            Ok(answer.failed(Failure::new(Exit::Partial, why).advice(advice)))
         }
-        let mut intent = Intent::new();
-        for loss in plan.losses() {
-            intent = intent.loses(format!(
-                "roll back to {}@{}: {} bytes, {} snapshots",
-                loss.dataset,
-                plan.point(),
-                loss.written,
-                loss.newer.len()
-            ));
-        }
+    }
+}
+
+fn resume(console: &Console, parent: &Dataset, abandon: bool) -> Result<Answer, Failure> {
+    let unfinished = UnfinishedRollback::list(parent)?;
+    let Some(first) = unfinished.first() else {
+        let text = format!("{}: no rollback is unfinished\n", parent.name());
+        return Answer::new(&json!({ "unfinished": 0 }), text);
+    };
+    if abandon {
+        let intent = Intent::new().loses(format!(
+            "forget the rollback of {} datasets to {}; some may be there, and some not",
+            first.datasets().len(),
+            first.point()
+        ));
         if let Some(answer) = console.before(&intent)? {
             return Ok(answer);
         }
-        let report = plan.carry_out(&options, &mut |_| {})?;
-        let mut text = String::new();
-        let mut told = Vec::new();
-        for one in &report.datasets {
-            let error = one.result.as_ref().err().map(ToString::to_string);
-            let said = error.as_deref().unwrap_or("rolled back");
-            text += &format!("{}: {said}\n", one.dataset);
-            let destroyed = report.destroyed.iter();
-            told.push(RolledBackJson {
-                dataset: one.dataset.to_string(),
-                error,
-                destroyed: destroyed
-                    .filter(|snapshot| snapshot.dataset() == one.dataset)
-                    .map(ToString::to_string)
-                    .collect(),
-            });
-        }
-        if let Some(advice) = report.advice() {
-            text += &format!("{advice}\n");
-        }
-        let exit = match report.is_complete() {
-            true => Exit::Done,
-            false => Exit::Partial,
-        };
-        Ok(Answer::new(&told, text)?.ended(exit))
+        first.abandon()?;
+        let text = format!("the rollback to {} is forgotten\n", first.point());
+        return Answer::new(&json!({ "abandoned": first.point() }), text);
     }
+    roll_back(console, &first.plan()?, &first.options())
 }

@@ -1,7 +1,9 @@
 //! The subcommands, one a module.
 
+pub(crate) mod clone;
 pub(crate) mod guard;
 pub(crate) mod key;
+pub(crate) mod layout;
 pub(crate) mod quota;
 pub(crate) mod replicate;
 pub(crate) mod status;

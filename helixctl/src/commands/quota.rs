@@ -1,18 +1,23 @@
 //! `helixctl quota`.
 
+use std::time::{Duration, SystemTime};
+
 use clap::{Args, Subcommand};
-use helix_zfs::zfs_core::props::{FilesystemLimit, SnapshotLimit};
+use helix_zfs::QuotaState;
+use helix_zfs::quota::{Fit, Forecast, History, Room, Sample, Thresholds, WatchEvent, Watcher};
 use helix_zfs::zfs_core::props::{
-    PropertySet, Quota as Most, RefQuota, RefReservation, Reservation,
+    FilesystemLimit, PropertySet, Quota as Most, RefQuota, RefReservation, Reservation,
+    SnapshotLimit,
 };
-use helix_zfs::{QuotaState, Room};
+use helix_zfs::zfs_core::{Dataset, Owner};
 use serde::Serialize;
 use serde_json::json;
 
+use super::guard::datasets;
 use crate::answer::{Answer, Rows};
 use crate::console::{Console, Intent};
 use crate::failure::{Exit, Failure};
-use crate::quantity::{self, show_bytes};
+use crate::quantity::{self, show_bytes, show_moment};
 
 /// `helixctl quota`.
 #[derive(Debug, Subcommand)]
@@ -21,6 +26,12 @@ pub(crate) enum Quota {
     Show(Show),
     /// Sets quotas, reservations and limits.
     Set(Set),
+    /// Sets the quota of a user, a group or a project in a filesystem.
+    Owner(OwnerQuota),
+    /// Tells when datasets pass thresholds, until it is ended.
+    Watch(Watch),
+    /// When a dataset will be full, if it grows on as it did.
+    Forecast(Prediction),
 }
 
 /// `helixctl quota show`.
@@ -35,6 +46,99 @@ pub(crate) struct Show {
     /// A dataset needs attention from this many percent on.
     #[arg(long, default_value_t = 80, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     threshold: u8,
+    /// Whether so many bytes more can be written; exit status 9 says that they surely cannot, or
+    /// that they may not.
+    #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
+    fits: Option<u64>,
+    /// For files of this user, by number. Its quota is a limit too.
+    #[arg(long, value_name = "UID")]
+    user: Option<u32>,
+    /// For files of this group, by number.
+    #[arg(long, value_name = "GID")]
+    group: Option<u32>,
+    /// For files of this project, by number.
+    #[arg(long, value_name = "NUMBER")]
+    project: Option<u32>,
+    /// All limits of each dataset, and not only the one that binds.
+    #[arg(long)]
+    all: bool,
+}
+
+/// `helixctl quota owner`.
+#[derive(Debug, Args)]
+pub(crate) struct OwnerQuota {
+    /// The filesystem.
+    dataset: String,
+    #[command(flatten)]
+    owner: OwnerArguments,
+    /// The most bytes, or `none`.
+    #[arg(long, value_name = "SIZE", value_parser = quantity::limit, required_unless_present = "objects")]
+    bytes: Option<Option<u64>>,
+    /// The most files and directories, or `none`.
+    #[arg(long, value_name = "NUMBER", value_parser = quantity::count)]
+    objects: Option<Option<u64>>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct OwnerArguments {
+    /// A user, by number.
+    #[arg(long, value_name = "UID")]
+    user: Option<u32>,
+    /// A group, by number.
+    #[arg(long, value_name = "GID")]
+    group: Option<u32>,
+    /// A project, by number.
+    #[arg(long, value_name = "NUMBER")]
+    project: Option<u32>,
+}
+
+/// `helixctl quota watch`.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// The datasets.
+    #[arg(required = true)]
+    datasets: Vec<String>,
+    /// All below them too.
+    #[arg(long, short)]
+    recursive: bool,
+    /// The percentages at which it tells.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "80,90",
+        value_name = "PERCENT"
+    )]
+    thresholds: Vec<u8>,
+    /// By how many percent a dataset must fall below a threshold to have left it.
+    #[arg(long, default_value_t = 5, value_name = "PERCENT")]
+    hysteresis: u8,
+    /// How often it looks.
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = quantity::duration)]
+    every: Duration,
+    /// Ends after it has looked so many times. The exit status is 9 when a threshold is passed then.
+    #[arg(long, value_name = "NUMBER")]
+    looks: Option<u64>,
+}
+
+/// `helixctl quota forecast`.
+#[derive(Debug, Args)]
+pub(crate) struct Prediction {
+    /// The datasets.
+    #[arg(required = true)]
+    datasets: Vec<String>,
+    /// All below them too.
+    #[arg(long, short)]
+    recursive: bool,
+    /// Looks so many times now, rather than at what the snapshots referenced.
+    #[arg(long, value_name = "NUMBER")]
+    looks: Option<u64>,
+    /// How often it looks.
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = quantity::duration)]
+    every: Duration,
+    /// A dataset that fills within this time needs attention.
+    #[arg(long, default_value = "7d", value_name = "TIME", value_parser = quantity::duration)]
+    within: Duration,
 }
 
 /// `helixctl quota set`.
@@ -125,7 +229,10 @@ struct RoomJson {
     available: u64,
     percent: u8,
     limit: String,
-    state: &'static str,
+    state: QuotaState,
+    fits: Option<Fit>,
+    files_left: Option<u64>,
+    room: Room,
 }
 
 impl Quota {
@@ -133,47 +240,372 @@ impl Quota {
         match self {
             Self::Show(show) => show.run(console),
             Self::Set(set) => set.run(console),
+            Self::Owner(owner) => owner.run(console),
+            Self::Watch(watch) => watch.run(console),
+            Self::Forecast(prediction) => prediction.run(console),
         }
     }
+}
+
+fn owners(user: Option<u32>, group: Option<u32>, project: Option<u32>) -> Vec<Owner> {
+    [
+        user.map(Owner::User),
+        group.map(Owner::Group),
+        project.map(Owner::Project),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 impl Show {
     fn run(self, console: &Console) -> Result<Answer, Failure> {
         let zfs = console.zfs()?;
+        let owners = owners(self.user, self.group, self.project);
         let mut found = Vec::new();
-        for dataset in super::guard::datasets(&zfs, &self.datasets, self.recursive)? {
-            let headroom = Room::of(&dataset)?;
+        for dataset in datasets(&zfs, &self.datasets, self.recursive)? {
+            let room = Room::for_owners(&dataset, &owners)?;
             found.push(RoomJson {
                 dataset: dataset.name().to_string(),
-                used: headroom.used(),
-                available: headroom.available(),
-                percent: headroom.percent(),
-                limit: headroom.limit().to_string(),
-                state: match headroom.state(self.threshold) {
-                    QuotaState::Ok => "ok",
-                    QuotaState::Near => "near",
-                    QuotaState::Exceeded => "exceeded",
-                },
+                used: room.used(),
+                available: room.available(),
+                percent: room.percent(),
+                limit: room.limit().to_string(),
+                state: room.state(self.threshold),
+                fits: self.fits.map(|bytes| room.would_fit(bytes)),
+                files_left: room.files_left(),
+                room,
             });
         }
+        let well = found.iter().all(|room| match &room.fits {
+            Some(fit) => *fit == Fit::Yes,
+            None => room.state == QuotaState::Ok,
+        });
+        let exit = if well { Exit::Done } else { Exit::Attention };
+        Ok(Answer::new(&found, self.page(&found))?.ended(exit))
+    }
+
+    fn page(&self, found: &[RoomJson]) -> String {
         let mut rows = Rows::new(
             &["DATASET", "USED>", "AVAILABLE>", "FULL>", "LIMIT", "STATE"],
             "no datasets",
         );
-        for room in &found {
+        for room in found {
             rows.row([
                 room.dataset.clone(),
                 show_bytes(room.used),
                 show_bytes(room.available),
                 format!("{}%", room.percent),
                 room.limit.clone(),
-                room.state.to_owned(),
+                room.state.to_string(),
             ]);
+            let others = room.room.bounds().iter().skip(1).filter(|_| self.all);
+            for bound in others {
+                rows.row([
+                    String::new(),
+                    show_bytes(bound.used),
+                    show_bytes(bound.available),
+                    format!("{}%", bound.percent()),
+                    bound.limit.to_string(),
+                    String::new(),
+                ]);
+            }
         }
-        let well = found.iter().all(|room| room.state == "ok");
-        let exit = if well { Exit::Done } else { Exit::Attention };
-        Ok(Answer::new(&found, rows.text())?.ended(exit))
+        let mut text = rows.text();
+        for room in found {
+            let name = &room.dataset;
+            text += &match (&room.fits, self.fits.map(show_bytes)) {
+                (Some(Fit::Yes), Some(size)) => format!("{name}: {size} fit\n"),
+                (Some(Fit::Tight { limit }), Some(size)) => {
+                    format!("{name}: {size} may not fit, with what keeps them: {limit}\n")
+                }
+                (Some(Fit::No { limit, missing }), Some(size)) => format!(
+                    "{name}: {size} do not fit, {} are missing: {limit}\n",
+                    show_bytes(*missing)
+                ),
+                _ => String::new(),
+            };
+            if !self.all {
+                continue;
+            }
+            for (what, count) in [
+                ("snapshots", room.room.snapshots()),
+                ("datasets", room.room.filesystems()),
+            ] {
+                if let Some(count) = count {
+                    text += &format!(
+                        "{name}: {} of {} {what} of {}\n",
+                        count.count, count.limit, count.dataset
+                    );
+                }
+            }
+        }
+        text
     }
+}
+
+impl OwnerQuota {
+    fn run(self, console: &Console) -> Result<Answer, Failure> {
+        let dataset = console.zfs()?.dataset(&self.dataset)?;
+        dataset.stat()?;
+        let arguments = &self.owner;
+        let owners = owners(arguments.user, arguments.group, arguments.project);
+        let Some(owner) = owners.first() else {
+            return Err(Failure::usage("say --user, --group or --project"));
+        };
+        let intent = Intent::new().change(format!("set the quota of {owner} in {}", self.dataset));
+        if let Some(answer) = console.before(&intent)? {
+            return Ok(answer);
+        }
+        if let Some(bytes) = self.bytes {
+            dataset.set_owner_quota(owner, bytes)?;
+        }
+        if let Some(objects) = self.objects {
+            dataset.set_owner_object_quota(owner, objects)?;
+        }
+        let space = dataset.owner_space(owner)?;
+        let shown = space.quota.map_or_else(|| String::from("none"), show_bytes);
+        Answer::new(
+            &json!({
+                "dataset": self.dataset,
+                "owner": owner.to_string(),
+                "used": space.used,
+                "quota": space.quota,
+                "objects": space.objects,
+                "object_quota": space.object_quota,
+            }),
+            format!(
+                "{}: {owner}: quota {shown}, {} used\n",
+                self.dataset,
+                show_bytes(space.used)
+            ),
+        )
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct EventJson {
+    dataset: String,
+    event: &'static str,
+    at: String,
+    from: Option<u8>,
+    to: Option<u8>,
+    used: Option<u64>,
+    available: Option<u64>,
+    percent: Option<u8>,
+    limit: Option<String>,
+    fills_at: Option<String>,
+    error: Option<String>,
+}
+
+impl EventJson {
+    fn of(event: &WatchEvent) -> Option<Self> {
+        let mut told = Self {
+            dataset: String::new(),
+            event: "found",
+            at: show_moment(SystemTime::now()),
+            from: None,
+            to: None,
+            used: None,
+            available: None,
+            percent: None,
+            limit: None,
+            fills_at: None,
+            error: None,
+        };
+        match event {
+            WatchEvent::Crossed { crossing, room } => {
+                told.dataset = room.dataset().to_string();
+                told.event = if crossing.is_worse() {
+                    "passed"
+                } else {
+                    "left"
+                };
+                (told.from, told.to) = (crossing.from, crossing.to);
+                (told.used, told.available) = (Some(room.used()), Some(room.available()));
+                told.percent = Some(room.percent());
+                told.limit = Some(room.limit().to_string());
+            }
+            WatchEvent::Lost { dataset, error } => {
+                told.dataset = dataset.to_string();
+                told.event = "lost";
+                told.error = Some(error.to_string());
+            }
+            WatchEvent::Found { dataset } => told.dataset = dataset.to_string(),
+            _ => return None,
+        }
+        Some(told)
+    }
+
+    fn text(&self) -> String {
+        let name = &self.dataset;
+        let figures = || {
+            let limit = self.limit.as_deref().unwrap_or_default();
+            let left = self.available.map(show_bytes).unwrap_or_default();
+            let percent = self.percent.unwrap_or_default();
+            let full = self.fills_at.as_ref();
+            let full = full
+                .map(|when| format!(", full at {when}"))
+                .unwrap_or_default();
+            format!("{percent}% of the {limit}, {left} left{full}")
+        };
+        match (self.event, &self.error) {
+            ("passed", _) => format!(
+                "{name} passed {}%: {}",
+                self.to.unwrap_or_default(),
+                figures()
+            ),
+            ("left", _) => format!(
+                "{name} is below {}%: {}",
+                self.from.unwrap_or_default(),
+                figures()
+            ),
+            (_, Some(error)) => format!("{name}: {error}"),
+            _ => format!("{name} is there again"),
+        }
+    }
+}
+
+impl Watch {
+    fn run(self, console: &Console) -> Result<Answer, Failure> {
+        let zfs = console.zfs()?;
+        let thresholds = Thresholds::new(&self.thresholds)
+            .map_err(|error| Failure::usage(error.to_string()))?
+            .hysteresis(self.hysteresis);
+        let mut watcher = Watcher::new(thresholds);
+        let watched = datasets(&zfs, &self.datasets, self.recursive)?;
+        for dataset in &watched {
+            dataset.stat()?;
+            watcher.watch(dataset.clone());
+        }
+        let mut passed = std::collections::BTreeMap::new();
+        let mut looks = 0;
+        loop {
+            let events: Vec<EventJson> = watcher
+                .poll()
+                .filter_map(|event| EventJson::of(&event))
+                .collect();
+            for mut event in events {
+                let forecast = watched
+                    .iter()
+                    .find(|dataset| dataset.name().as_str() == event.dataset)
+                    .and_then(|dataset| watcher.forecast(dataset.name()));
+                event.fills_at = forecast
+                    .and_then(|forecast| forecast.fills_at)
+                    .map(show_moment);
+                console.event(&event, &event.text())?;
+                match event.event {
+                    "passed" | "left" => passed.insert(event.dataset, event.to),
+                    _ => None,
+                };
+            }
+            looks += 1;
+            if self.looks.is_some_and(|most| looks >= most) {
+                break;
+            }
+            std::thread::sleep(self.every);
+        }
+        passed.retain(|_, to| to.is_some());
+        let exit = if passed.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Attention
+        };
+        Ok(Answer::new(&json!({ "looks": looks, "passed": passed }), "")?.ended(exit))
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct ForecastJson {
+    dataset: String,
+    forecast: Option<Forecast>,
+}
+
+impl Prediction {
+    fn run(self, console: &Console) -> Result<Answer, Failure> {
+        let zfs = console.zfs()?;
+        let datasets = datasets(&zfs, &self.datasets, self.recursive)?;
+        let forecasts = match self.looks {
+            Some(looks) => by_looking(&datasets, looks, self.every)?,
+            None => datasets
+                .iter()
+                .map(Forecast::from_snapshots)
+                .collect::<Result<Vec<_>, _>>()?,
+        };
+        let mut rows = Rows::new(
+            &[
+                "DATASET",
+                "GROWTH A DAY>",
+                "FILLS AT",
+                "EARLIEST",
+                "CONFIDENCE",
+            ],
+            "no datasets",
+        );
+        let soon = SystemTime::now().checked_add(self.within);
+        let mut exit = Exit::Done;
+        let mut told = Vec::new();
+        for (dataset, forecast) in datasets.iter().zip(forecasts) {
+            let moment =
+                |moment: Option<SystemTime>| moment.map_or_else(|| String::from("-"), show_moment);
+            let cells = match &forecast {
+                None => [(); 4].map(|()| String::from("-")),
+                Some(forecast) => {
+                    if forecast.fills_at.is_some_and(|fills| Some(fills) <= soon) {
+                        exit = Exit::Attention;
+                    }
+                    [
+                        growth(forecast.rate),
+                        moment(forecast.fills_at),
+                        moment(forecast.earliest),
+                        format!("{:?}", forecast.confidence).to_lowercase(),
+                    ]
+                }
+            };
+            let name = dataset.name().to_string();
+            rows.row(std::iter::once(name.clone()).chain(cells));
+            told.push(ForecastJson {
+                dataset: name,
+                forecast,
+            });
+        }
+        Ok(Answer::new(&told, rows.text())?.ended(exit))
+    }
+}
+
+/// Bytes a second as bytes a day.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "for people, and the cast saturates"
+)]
+fn growth(rate: f64) -> String {
+    let a_day = rate * 86_400.0;
+    let sign = if a_day <= -1.0 { "-" } else { "" };
+    format!("{sign}{}", show_bytes(a_day.abs() as u64))
+}
+
+fn by_looking(
+    datasets: &[Dataset],
+    looks: u64,
+    every: Duration,
+) -> Result<Vec<Option<Forecast>>, Failure> {
+    let mut histories: Vec<(History, u64)> =
+        datasets.iter().map(|_| (History::default(), 0)).collect();
+    for look in 0..looks {
+        if look > 0 {
+            std::thread::sleep(every);
+        }
+        for (dataset, (history, available)) in datasets.iter().zip(&mut histories) {
+            let room = Room::of(dataset)?;
+            history.push(Sample::now(&room));
+            *available = room.available();
+        }
+    }
+    Ok(histories
+        .iter()
+        .map(|(history, available)| Forecast::of(history.samples(), *available))
+        .collect())
 }
 
 impl Set {

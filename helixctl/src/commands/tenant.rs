@@ -1,9 +1,11 @@
 //! `helixctl tenant`.
 
 use clap::{Args, Subcommand, ValueEnum};
+use helix_zfs::scope::{Staging, TenantSnapshot};
+use helix_zfs::zfs_core::Zfs;
 use helix_zfs::zfs_core::key::Encryption;
-use helix_zfs::zfs_core::props::Sync;
-use helix_zfs::{Tenant as Handle, TenantSpec};
+use helix_zfs::zfs_core::props::{PropertySet, Source, Sync, UserProps};
+use helix_zfs::{RollbackPlan, Tenant as Handle, TenantSpec};
 use serde::Serialize;
 use serde_json::json;
 
@@ -11,6 +13,7 @@ use crate::answer::{Answer, Rows};
 use crate::console::{Console, Intent};
 use crate::failure::Failure;
 use crate::keys::KeyArguments;
+use crate::progress::Bar;
 use crate::quantity::{self, show_bytes};
 
 /// `helixctl tenant`.
@@ -23,6 +26,55 @@ pub(crate) enum Tenant {
     },
     /// Creates a tenant's filesystem, with a key of its own.
     Create(Create),
+    /// Takes a snapshot of everything that a tenant has, staging included, in one transaction.
+    Snapshot {
+        /// The tenant's filesystem.
+        tenant: String,
+        /// The snapshot's name.
+        name: String,
+    },
+    /// A tenant's snapshots, oldest first.
+    Snapshots {
+        /// The tenant's filesystem.
+        tenant: String,
+    },
+    /// Rolls everything that a tenant has back to a snapshot. What was written since is lost.
+    Rollback {
+        /// The tenant's filesystem.
+        tenant: String,
+        /// The snapshot's name.
+        name: String,
+        #[command(flatten)]
+        options: super::guard::Options,
+    },
+    /// Clones a tenant's snapshot into its own staging area.
+    Clone {
+        /// The tenant's filesystem.
+        tenant: String,
+        /// The snapshot's name.
+        snapshot: String,
+        /// The staging's name.
+        staging: String,
+    },
+    /// A tenant's stagings.
+    Stagings {
+        /// The tenant's filesystem.
+        tenant: String,
+    },
+    /// Promotes a staging's clones, so that they depend on nothing.
+    Promote {
+        /// The tenant's filesystem.
+        tenant: String,
+        /// The staging's name.
+        staging: String,
+    },
+    /// Destroys a staging with all that was written to it.
+    Discard {
+        /// The tenant's filesystem.
+        tenant: String,
+        /// The staging's name.
+        staging: String,
+    },
     /// Loads a tenant's key.
     Unlock {
         /// The tenant's filesystem.
@@ -60,6 +112,15 @@ pub(crate) struct Create {
     /// The most bytes that it may use, with its snapshots and clones.
     #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
     quota: Option<u64>,
+    /// The bytes that it is sure to get.
+    #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
+    reservation: Option<u64>,
+    /// The most datasets that it may have below its filesystem.
+    #[arg(long, value_name = "NUMBER")]
+    filesystem_limit: Option<u64>,
+    /// The most snapshots that it may have.
+    #[arg(long, value_name = "NUMBER")]
+    snapshot_limit: Option<u64>,
     /// When its synchronous writes count as done.
     #[arg(long, value_enum)]
     sync: Option<SyncPolicy>,
@@ -82,29 +143,192 @@ impl Tenant {
         match self {
             Self::List { parent } => list(console, &parent),
             Self::Create(create) => create.run(console),
+            Self::Snapshot { tenant, name } => snapshot(console, &handle(&zfs, &tenant)?, &name),
+            Self::Snapshots { tenant } => snapshots(&handle(&zfs, &tenant)?),
+            Self::Rollback {
+                tenant,
+                name,
+                options,
+            } => {
+                let found = handle(&zfs, &tenant)?.find_snapshot(&name)?;
+                let plan = RollbackPlan::of(&zfs, found.datasets(), &name)?;
+                super::guard::roll_back(console, &plan, &options.options())
+            }
+            Self::Clone {
+                tenant,
+                snapshot,
+                staging,
+            } => clone(console, &handle(&zfs, &tenant)?, &snapshot, &staging),
+            Self::Stagings { tenant } => stagings(&handle(&zfs, &tenant)?),
+            Self::Promote { tenant, staging } => {
+                promote(console, &handle(&zfs, &tenant)?.staging(&staging)?)
+            }
+            Self::Discard { tenant, staging } => {
+                discard(console, &handle(&zfs, &tenant)?.staging(&staging)?)
+            }
             Self::Unlock { tenant, key } => {
-                let dataset = zfs.dataset(&tenant)?;
-                dataset.stat()?;
+                let handle = handle(&zfs, &tenant)?;
                 let key = key.read(&tenant, false)?;
                 let intent = Intent::new().change(format!("load the key of {tenant}"));
                 if let Some(answer) = console.before(&intent)? {
                     return Ok(answer);
                 }
-                Handle::from(dataset).unlock(&key)?;
+                handle.unlock(&key)?;
                 lock_told(&tenant, true)
             }
             Self::Lock { tenant } => {
-                let dataset = zfs.dataset(&tenant)?;
-                dataset.stat()?;
+                let handle = handle(&zfs, &tenant)?;
                 let intent = Intent::new().change(format!("unload the key of {tenant}"));
                 if let Some(answer) = console.before(&intent)? {
                     return Ok(answer);
                 }
-                Handle::from(dataset).lock()?;
+                handle.lock()?;
                 lock_told(&tenant, false)
             }
         }
     }
+}
+
+/// The tenant whose filesystem this is. Other datasets are none, whatever is below them.
+fn handle(zfs: &Zfs, name: &str) -> Result<Handle, Failure> {
+    let dataset = zfs.dataset(name)?;
+    match dataset.properties()?.source(Handle::PROPERTY) {
+        Some(Source::Local | Source::Received) => Ok(Handle::from(dataset)),
+        _ => Err(Failure::refused(format!("{name} is no tenant"))),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct SnapshotJson {
+    tenant: String,
+    name: String,
+    txg: u64,
+    datasets: Vec<String>,
+}
+
+impl SnapshotJson {
+    fn of(snapshot: &TenantSnapshot) -> Self {
+        let datasets = snapshot.datasets().iter();
+        Self {
+            tenant: snapshot.tenant().dataset().name().to_string(),
+            name: snapshot.name().to_owned(),
+            txg: snapshot.txg(),
+            datasets: datasets.map(|dataset| dataset.name().to_string()).collect(),
+        }
+    }
+}
+
+fn snapshot(console: &Console, tenant: &Handle, name: &str) -> Result<Answer, Failure> {
+    let mut intent = Intent::new();
+    for dataset in tenant.datasets()? {
+        intent = intent.change(format!("snapshot {}", dataset.name().snapshot(name)?));
+    }
+    if let Some(answer) = console.before(&intent)? {
+        return Ok(answer);
+    }
+    let taken = tenant.snapshot(name, &UserProps::new())?;
+    let told = SnapshotJson::of(&taken);
+    let text = format!("{}@{name}: {} datasets\n", told.tenant, told.datasets.len());
+    Answer::new(&told, text)
+}
+
+fn snapshots(tenant: &Handle) -> Result<Answer, Failure> {
+    let told: Vec<_> = tenant.snapshots()?.iter().map(SnapshotJson::of).collect();
+    let mut rows = Rows::new(&["SNAPSHOT", "DATASETS>", "TXG>"], "no snapshots");
+    for snapshot in &told {
+        rows.row([
+            snapshot.name.clone(),
+            snapshot.datasets.len().to_string(),
+            snapshot.txg.to_string(),
+        ]);
+    }
+    Answer::new(&told, rows.text())
+}
+
+fn clone(console: &Console, tenant: &Handle, from: &str, name: &str) -> Result<Answer, Failure> {
+    let staging = tenant.staging(name)?;
+    let snapshot = tenant.find_snapshot(from)?;
+    let root = staging.root().name();
+    let intent = Intent::new().change(format!(
+        "clone {}@{from} below {root}",
+        tenant.dataset().name()
+    ));
+    if let Some(answer) = console.before(&intent)? {
+        return Ok(answer);
+    }
+    let bar = Bar::new(console);
+    let made = staging.create(&snapshot, &PropertySet::new(), &mut |step| bar.step(&step))?;
+    drop(bar);
+    let datasets: Vec<String> = made.iter().map(|one| one.name().to_string()).collect();
+    let text = format!("{root}: {} clones\n", datasets.len());
+    Answer::new(
+        &json!({ "staging": root.as_str(), "snapshot": from, "datasets": datasets }),
+        text,
+    )
+}
+
+fn stagings(tenant: &Handle) -> Result<Answer, Failure> {
+    let mut told = Vec::new();
+    let mut rows = Rows::new(
+        &["STAGING", "OF", "DATASETS>", "USED>", "STATE"],
+        "no stagings",
+    );
+    for staging in tenant.stagings()? {
+        let status = staging.status()?;
+        let state = if status.ready { "ready" } else { "unfinished" };
+        rows.row([
+            staging.name().to_owned(),
+            status.snapshot.clone(),
+            status.datasets.len().to_string(),
+            show_bytes(status.used),
+            state.to_owned(),
+        ]);
+        told.push(json!({
+            "staging": staging.root().name().as_str(),
+            "name": staging.name(),
+            "snapshot": status.snapshot,
+            "ready": status.ready,
+            "used": status.used,
+            "datasets": status.datasets.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        }));
+    }
+    Answer::new(&told, rows.text())
+}
+
+fn promote(console: &Console, staging: &Staging) -> Result<Answer, Failure> {
+    let root = staging.root().name();
+    staging.status()?;
+    let intent = Intent::new().change(format!("promote the clones below {root}"));
+    if let Some(answer) = console.before(&intent)? {
+        return Ok(answer);
+    }
+    let promoted = staging.promote()?;
+    let datasets: Vec<String> = promoted.iter().map(|one| one.name().to_string()).collect();
+    let text = format!("{root}: {} clones promoted\n", datasets.len());
+    Answer::new(
+        &json!({ "staging": root.as_str(), "promoted": datasets }),
+        text,
+    )
+}
+
+fn discard(console: &Console, staging: &Staging) -> Result<Answer, Failure> {
+    let root = staging.root().name();
+    let status = staging.status()?;
+    let intent = Intent::new().loses(format!(
+        "destroy {root}, with {} datasets and {} of their own",
+        status.datasets.len(),
+        show_bytes(status.used)
+    ));
+    if let Some(answer) = console.before(&intent)? {
+        return Ok(answer);
+    }
+    let gone = staging.destroy()?;
+    let datasets: Vec<String> = gone.iter().map(ToString::to_string).collect();
+    let text = format!("{root}: destroyed\n");
+    Answer::new(
+        &json!({ "staging": root.as_str(), "destroyed": datasets }),
+        text,
+    )
 }
 
 fn lock_told(tenant: &str, unlocked: bool) -> Result<Answer, Failure> {
@@ -167,6 +391,15 @@ impl Create {
         let mut spec = TenantSpec::new(&self.name, Encryption::aes_256_gcm(&key)?);
         if let Some(bytes) = self.quota {
             spec = spec.quota(bytes);
+        }
+        if let Some(bytes) = self.reservation {
+            spec = spec.reservation(bytes);
+        }
+        if let Some(most) = self.filesystem_limit {
+            spec = spec.filesystem_limit(most);
+        }
+        if let Some(most) = self.snapshot_limit {
+            spec = spec.snapshot_limit(most);
         }
         if let Some(policy) = self.sync {
             spec = spec.sync(match policy {
