@@ -12,6 +12,8 @@ use crate::tenants::Fleet;
 
 /// Percent of the quota from which on the tenant is warned.
 const THRESHOLD: u8 = 75;
+/// More than the tenant may have.
+const GIANT: u64 = 1 << 30;
 const CHUNK: u64 = 512 << 10;
 /// More chunks than the quota has room for.
 const MOST_CHUNKS: u64 = 32;
@@ -21,6 +23,10 @@ const MOST_SYNCS: usize = 50;
 pub(crate) fn reach_the_quota(story: &mut Story, stage: &Stage, fleet: &Fleet) -> Result {
     story.step("A quota, and the warning before it", |story| {
         let cedar = &fleet.cedar;
+        match cedar.tenant.headroom()?.require(GIANT) {
+            Ok(()) => return Err("a job that does not fit was let in".into()),
+            Err(refused) => story.check(true, format_args!("a job is refused early: {refused}"))?,
+        }
         let folder = stage.folder("cedar")?.join("uploads");
         fs::create_dir(&folder)?;
         let mut warned_at = None;

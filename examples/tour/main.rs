@@ -19,6 +19,7 @@
 mod files;
 mod keys;
 mod limits;
+mod load_test;
 mod release;
 mod stage;
 mod staging;
@@ -64,7 +65,7 @@ fn tell(story: &mut Story) -> Result<String> {
     release.hold_while_it_runs(story, &zfs)?;
     release.migrate_and_roll_back(story, &stage, &fleet)?;
     limits::reach_the_quota(story, &stage, &fleet)?;
-    release.load_test(story, &stage, &fleet)?;
+    load_test::run(story, &stage, &fleet)?;
     keys::lock_and_unlock(story, &mut fleet)?;
     staging::promote(story, &stage, &mut fleet)?;
     release.retire(story, &stage)?;

@@ -3,16 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use helix_zfs::zfs_core::props::{Mountpoint, PropertySet, ReadOnly};
 use helix_zfs::zfs_core::{ErrorKind, Zfs};
 use helix_zfs::{Change, GuardRail, RollbackOptions};
 
-use crate::files::{Contents, Mounted, random, write};
+use crate::files::{random, write};
 use crate::stage::Stage;
 use crate::story::{Bytes, Result, Story};
 use crate::tenants::Fleet;
 
-const NAME: &str = "deploy-42";
+pub(crate) const NAME: &str = "deploy-42";
 const GIT_SHA: &str = "4be1f2c09a7d";
 const HELM_REVISION: u64 = 17;
 
@@ -144,56 +143,6 @@ impl Release {
                 bytes += contents.bytes;
             }
             Ok(((), format!("{} as before, in 3 datasets", Bytes(bytes))))
-        })
-    }
-
-    pub(crate) fn load_test(&self, story: &mut Story, stage: &Stage, fleet: &Fleet) -> Result {
-        story.step("A load test on a clone", |story| {
-            let origin = fleet.acme.tenant.dataset().snapshot(NAME)?;
-            let target = stage.pool.root().child("load-test")?;
-            let props = PropertySet::new()
-                .set(ReadOnly(true))
-                .set(Mountpoint::new("legacy")?);
-            let clone = origin.clone_to(target.name(), &props)?;
-            story.same(
-                format_args!("{} is a clone of {}", clone.name(), origin.name()),
-                clone.stat()?.origin.as_ref(),
-                Some(origin.name()),
-            )?;
-            let mut mounted = Mounted::new(clone.name(), stage.folder("load-test")?)?;
-            let contents = Contents::read(mounted.path())?;
-            story.same(
-                format_args!("it reads as acme did: SHA-256 {}", contents.checksum),
-                contents.checksum,
-                fleet.acme.checksum,
-            )?;
-            let refused = write(&mounted.path().join("orders.db"), b"oops");
-            story.same(
-                "it cannot be written to",
-                refused.map_err(|error| error.kind()),
-                Err(std::io::ErrorKind::ReadOnlyFilesystem),
-            )?;
-            let used = clone.properties()?.used();
-            story.check(
-                used < contents.bytes / 4,
-                format_args!("{} of data take {}", Bytes(contents.bytes), Bytes(used)),
-            )?;
-            story.refused(
-                "destroying its origin",
-                origin.destroy(),
-                ErrorKind::HasClones,
-            )?;
-            mounted.unmount()?;
-            clone.destroy()?;
-            story.same(
-                "the clone is gone",
-                (clone.exists()?, origin.stat()?.clones),
-                (false, 0),
-            )?;
-            Ok((
-                (),
-                format!("{} cloned into {}", Bytes(contents.bytes), Bytes(used)),
-            ))
         })
     }
 

@@ -4,13 +4,17 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use helix_zfs::zfs_core::pool::VdevKind;
-use helix_zfs::zfs_core::{CreateOptions, Dataset, Health, Pool, SyncMode, Vdev, Zfs};
+use helix_zfs::Step;
+use helix_zfs::layout::{ApplyOptions, DeviceMap, Layout};
+use helix_zfs::zfs_core::pool::{VdevClass, VdevKind};
+use helix_zfs::zfs_core::props::Sync;
+use helix_zfs::zfs_core::{Dataset, Health, Pool, SyncMode, Vdev, Zfs};
 use tempfile::TempDir;
 
 use crate::story::{Bytes, Result, Story};
 
-const DEVICES: usize = 2;
+/// By the names that the layout has for them.
+const DEVICES: [&str; 3] = ["data-1", "data-2", "log"];
 const DEVICE_SIZE: u64 = 160 << 20;
 
 /// A mirrored pool of the tour's own, which goes with this value.
@@ -25,7 +29,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn build(story: &mut Story, zfs: &Zfs) -> Result<Self> {
-        story.step("A mirrored pool", |story| {
+        story.step("A layout becomes a pool", |story| {
             let name = format!("helix-tour-{}", std::process::id());
             let pool = zfs.pool(&name)?;
             let mut stage = Self {
@@ -36,42 +40,65 @@ impl Stage {
                 folder: TempDir::with_prefix("helix-tour-")?,
             };
             let devices = stage.make_devices(story)?;
-            story.say(
-                "Pools are made by the zpool command for now: this library opens and inspects them.",
-            );
-            let mut arguments = vec!["create", "-o", "cachefile=none", "-O", "mountpoint=legacy"];
-            arguments.extend(["-O", "atime=off", name.as_str(), "mirror"]);
-            arguments.extend(devices.iter().map(String::as_str));
-            run("zpool", &arguments)?;
+            let layout = layout(&name)?;
+            let plan = layout.plan(zfs, &devices)?;
+            story.same(
+                "nothing of it contradicts what is there",
+                plan.conflicts(),
+                &[],
+            )?;
             stage.imported = true;
+            let applied = plan.apply(zfs, &ApplyOptions::new(), &mut |step| {
+                if let Step::Done(change) = step {
+                    println!("   {change}");
+                }
+            })?;
+            if let Some((change, error)) = applied.failures().next() {
+                return Err(format!("{change}: {error}").into());
+            }
+            story.same(
+                "planned again, there is nothing left to do",
+                layout.plan(zfs, &devices)?.changes(),
+                &[],
+            )?;
 
             let status = stage.pool.status()?;
             story.say(format_args!("{} is {}:", stage.pool.name(), status.health));
             for vdev in &status.root.children {
                 print(story, vdev, 1);
             }
-            let mirror = match status.root.children.as_slice() {
-                [mirror] => mirror,
-                other => return Err(format!("{} top-level vdevs", other.len()).into()),
+            let [mirror, log] = status.root.children.as_slice() else {
+                let found = status.root.children.len();
+                return Err(format!("{found} top-level vdevs").into());
             };
-            story.same("it is a mirror", &mirror.kind, &VdevKind::Mirror)?;
-            story.same("of two devices", mirror.children.len(), DEVICES)?;
+            story.same(
+                "it is a mirror of two devices, with a log device",
+                (&mirror.kind, mirror.children.len(), log.class),
+                (&VdevKind::Mirror, 2, VdevClass::Log),
+            )?;
             story.check(
                 status.vdevs().all(|vdev| vdev.health() == Health::Online),
                 "and all of it is online",
             )?;
-            stage.tenants.create(&CreateOptions::filesystem())?;
+            story.same(
+                "metadata is written through, logs may wait for the log device",
+                [
+                    stage.pool.root().child("metadata")?.properties()?.sync(),
+                    stage.pool.root().child("logs")?.properties()?.sync(),
+                ],
+                [Some(Sync::Always), Some(Sync::Standard)],
+            )?;
             let size = stage.pool.properties()?.size().unwrap_or_default();
-            let figures = format!("{DEVICES} devices, {} usable", Bytes(size));
+            let figures = format!("{} changes, {} usable", plan.changes().len(), Bytes(size));
             Ok((stage, figures))
         })
     }
 
-    fn make_devices(&mut self, story: &Story) -> Result<Vec<String>> {
+    fn make_devices(&mut self, story: &Story) -> Result<DeviceMap> {
         let native = std::env::var_os("HELIX_ZFS_NATIVE").is_some();
         let mut devices = Vec::new();
-        for number in 0..DEVICES {
-            let path = self.folder.path().join(format!("disk{number}"));
+        for name in DEVICES {
+            let path = self.folder.path().join(name);
             File::create(&path)?.set_len(DEVICE_SIZE)?;
             // On somebody's machine the tour stays within its files.
             devices.push(if native {
@@ -84,11 +111,15 @@ impl Stage {
             });
         }
         story.say(format_args!(
-            "{DEVICES} files of {} stand in for disks: {}",
+            "{} files of {} stand in for disks: {}",
+            DEVICES.len(),
             Bytes(DEVICE_SIZE),
             devices.join(", ")
         ));
-        Ok(devices)
+        Ok(DEVICES
+            .into_iter()
+            .zip(devices)
+            .fold(DeviceMap::new(), |map, (name, path)| map.device(name, path)))
     }
 
     /// A place to mount something.
@@ -106,7 +137,7 @@ impl Stage {
     /// Takes the pool and its devices away.
     pub(crate) fn remove(mut self, story: &mut Story) -> Result {
         story.step("The pool removed", |story| {
-            run("zpool", &["destroy", self.pool.name().as_str()])?;
+            self.pool.destroy()?;
             self.imported = false;
             story.check(
                 !self.pool.exists()?,
@@ -115,7 +146,7 @@ impl Stage {
             for device in &mut self.loops {
                 device.detach()?;
             }
-            Ok(((), format!("{DEVICES} devices free again")))
+            Ok(((), format!("{} devices free again", DEVICES.len())))
         })
     }
 }
@@ -129,6 +160,28 @@ impl Drop for Stage {
             }
         }
     }
+}
+
+/// What the pool is to be like. The same text on other devices is another machine's.
+fn layout(pool: &str) -> Result<Layout> {
+    let text = serde_json::json!({
+        "version": 1,
+        "pools": { pool: {
+            "data": [{ "mirror": ["data-1", "data-2"] }],
+            "log": [{ "device": "log" }],
+            "root": { "properties": { "mountpoint": "legacy", "atime": false } },
+        } },
+        "datasets": {
+            format!("{pool}/tenants"): {},
+            format!("{pool}/metadata"): {
+                "policy": "transactional",
+                "properties": { "recordsize": "16K" },
+            },
+            format!("{pool}/logs"): { "policy": "log" },
+            format!("{pool}/ephemeral"): {},
+        },
+    });
+    Ok(Layout::from_json(&text.to_string())?)
 }
 
 fn print(story: &Story, vdev: &Vdev, depth: usize) {

@@ -65,7 +65,10 @@ fn offline_faulted_failing_and_replaced_by_a_spare() {
         file.write_all_at(&damage, mib << 20).unwrap();
     }
     file.sync_all().unwrap();
-    run("zpool", &["scrub", "-w", name]);
+    // The resilver that `clear` asks for may begin only now.
+    while !output("zpool", &["scrub", "-w", name]).status.success() {
+        run("zpool", &["wait", "-t", "resilver", name]);
+    }
     let failing = agrees(&of);
     assert_eq!(failing.advice.code, StatusCode::FailingDevice);
     assert_eq!(failing.advice.code.message_id(), Some("ZFS-8000-9P"));
