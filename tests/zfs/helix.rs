@@ -2,7 +2,7 @@
 
 use crate::support::{Mounted, Scratch, zfs, zfs_get};
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
-use helix_zfs::zfs_core::props::{Compression, PropertySet, Sync, UserProps};
+use helix_zfs::zfs_core::props::{Compression, PropertySet, Sync};
 use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind};
 use helix_zfs::{Tenant, TenantSpec};
 

@@ -2,7 +2,7 @@
 //! sends the same content.
 
 use crate::examples::{fails, works};
-use crate::support::{Mounted, Scratch, noise, run, unique, zfs};
+use crate::support::{Mounted, Scratch, device_of_size, noise, run, unique, zfs};
 use helix_zfs::zfs_core::digest::{
     ContentDifference, ContentTree, Difference, DigestProblem, Digester, Digests, Manifest,
 };
@@ -13,9 +13,8 @@ use rustix::fs::{FallocateFlags, XattrFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 /// How a snapshot is sent.
 #[derive(Clone, Copy, Default)]
@@ -377,22 +376,6 @@ fn a_volume_has_the_same_content_again() {
     let (ours, theirs) = (sent.content().expect("one"), again.content().expect("one"));
     assert_eq!(ours.differences(theirs), []);
     assert!(ours.counts().blocks > 10, "{:?}", ours.counts());
-}
-
-/// The device of a volume, which the kernel makes some time after the volume.
-fn device_of_size(bytes: u64) -> PathBuf {
-    for _ in 0..3000 {
-        for entry in fs::read_dir("/sys/block").expect("read") {
-            let entry = entry.expect("an entry");
-            let sectors = fs::read_to_string(entry.path().join("size")).unwrap_or_default();
-            let device = Path::new("/dev").join(entry.file_name());
-            if sectors.trim().parse() == Ok(bytes / 512) && device.exists() {
-                return device;
-            }
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("no device of {bytes} bytes appeared");
 }
 
 #[test]

@@ -314,6 +314,23 @@ impl Drop for Loop {
     }
 }
 
+/// The device of the volume of that size, which the kernel makes some time after the volume. No other
+/// test's volume has it.
+pub(crate) fn device_of_size(bytes: u64) -> PathBuf {
+    for _ in 0..3000 {
+        for entry in std::fs::read_dir("/sys/block").expect("read") {
+            let entry = entry.expect("an entry");
+            let sectors = std::fs::read_to_string(entry.path().join("size")).unwrap_or_default();
+            let device = Path::new("/dev").join(entry.file_name());
+            if sectors.trim().parse() == Ok(bytes / 512) && device.exists() {
+                return device;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("no device of {bytes} bytes appeared");
+}
+
 /// Unmounts what is mounted at `path`.
 pub(crate) fn unmount(path: &Path) -> rustix::io::Result<()> {
     for _ in 0..1000 {
