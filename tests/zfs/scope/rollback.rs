@@ -1,0 +1,1 @@
+//! Rollbacks of a tenant.

@@ -1,0 +1,266 @@
+//! Stagings: made, promoted, destroyed, and finished after a kill.
+
+use super::{Neighbours, has_program_clones, keep, make, snapshot, staging, tenant, told};
+use crate::support::killed::{self, Ended};
+use crate::support::{Mounted, TENANT, as_user, noise, zfs_get};
+use helix_zfs::scope::ScopeError;
+use helix_zfs::zfs_core::ErrorKind;
+use helix_zfs::zfs_core::props::{Compression, PropertySet, UserProps};
+
+fn kind(error: &ScopeError) -> ErrorKind {
+    match error {
+        ScopeError::Zfs(error) => error.kind(),
+        _ => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_staging_is_a_copy_that_can_be_promoted() {
+    let both = Neighbours::new("staging");
+    let acme = &both.acme;
+    let db = acme.at("db").unwrap();
+    let data = noise(100_000, 5);
+    {
+        let mounted = Mounted::new(db.dataset());
+        mounted.write("rows", &data);
+    }
+    let before = snapshot(acme, "before");
+    let next = acme.staging("next").unwrap();
+    assert!(matches!(next.status(), Err(ScopeError::NoStaging { .. })));
+    let mut changes = Vec::new();
+    let none = PropertySet::new();
+    let made = next
+        .create(&before, &none, &mut keep(&mut changes))
+        .unwrap();
+    let paths: Vec<_> = made.iter().filter_map(|dataset| dataset.path()).collect();
+    let expected = ["staging/next", "staging/next/db", "staging/next/db/wal"];
+    assert_eq!(paths, expected);
+    if has_program_clones() {
+        assert_eq!(told(&changes).len(), 2, "{changes:?}");
+        let txgs: Vec<_> = made
+            .iter()
+            .map(|one| zfs_get("createtxg", one.name()))
+            .collect();
+        assert!(txgs.iter().all(|txg| *txg == txgs[0]), "{txgs:?}");
+    } else {
+        assert_eq!(told(&changes)[1..4].len(), 3, "{changes:?}");
+    }
+    let status = next.status().unwrap();
+    assert_eq!((status.snapshot.as_str(), status.ready), ("before", true));
+    assert_eq!(status.datasets.len(), 3);
+    let names: Vec<_> = acme.stagings().unwrap();
+    assert_eq!(
+        names.iter().map(|one| one.name()).collect::<Vec<_>>(),
+        ["next"]
+    );
+    assert!(both.birch.stagings().unwrap().is_empty());
+    // The tenant's key is the staging's.
+    let copy = next.at("db").unwrap();
+    assert_eq!(
+        zfs_get("encryptionroot", copy.name()),
+        acme.dataset().name().as_str()
+    );
+    {
+        let mounted = Mounted::new(copy.dataset());
+        assert!(mounted.read("rows") == data);
+        mounted.write("rows", b"migrated");
+    }
+    // It is whole: nothing is to be done.
+    let mut changes = Vec::new();
+    next.create(&before, &none, &mut keep(&mut changes))
+        .unwrap();
+    assert!(changes.is_empty());
+    let later = snapshot(acme, "later");
+    let other = next.create(&later, &none, &mut |_| {}).unwrap_err();
+    assert!(matches!(other, ScopeError::InTheWay { .. }), "{other}");
+
+    // What the staging depends on is not to be promoted over: the copies are.
+    let promoted = next.promote().unwrap();
+    let paths: Vec<_> = promoted.iter().filter_map(|one| one.path()).collect();
+    assert_eq!(paths, ["staging/next/db", "staging/next/db/wal"]);
+    assert_eq!(
+        zfs_get("origin", db.name()),
+        format!("{}@before", copy.name())
+    );
+    assert_eq!(zfs_get("origin", copy.name()), "-");
+    assert!(next.promote().unwrap().is_empty());
+    next.create(&before, &none, &mut |_| {}).unwrap();
+    let refused = both.untouched(|| next.destroy()).unwrap_err();
+    let ScopeError::HasClones { clones, .. } = &refused else {
+        panic!("{refused}")
+    };
+    assert!(clones[0] == *db.name() || clones[0].as_str().ends_with("db/wal"));
+
+    // And back.
+    db.promote().unwrap();
+    acme.at("db/wal").unwrap().promote().unwrap();
+    assert_eq!(
+        zfs_get("origin", copy.name()),
+        format!("{}@before", db.name())
+    );
+    // Its own snapshots go with it, those of the tenant stay.
+    snapshot(acme, "last");
+    let gone = next.destroy().unwrap();
+    assert_eq!(gone.len(), 3);
+    assert!(!next.root().dataset().exists().unwrap());
+    assert!(matches!(next.destroy(), Err(ScopeError::NoStaging { .. })));
+    for name in ["before", "later", "last"] {
+        assert!(
+            db.dataset().snapshot(name).unwrap().exists().unwrap(),
+            "{name}"
+        );
+    }
+    let mounted = Mounted::new(db.dataset());
+    assert!(mounted.read("rows") == data);
+}
+
+#[test]
+fn a_staging_goes_whole_or_not_at_all() {
+    let both = Neighbours::new("staging-destroy");
+    let (acme, birch) = (&both.acme, &both.birch);
+    let before = snapshot(acme, "before");
+    let next = staging(acme, "next", &before);
+    let (db, wal) = (next.at("db").unwrap(), next.at("db/wal").unwrap());
+    let inner = wal.dataset().snapshot("inner").unwrap();
+    inner.create(&UserProps::new()).unwrap();
+
+    let mounted = Mounted::new(db.dataset());
+    assert_eq!(
+        kind(&both.untouched(|| next.destroy()).unwrap_err()),
+        ErrorKind::Busy
+    );
+    drop(mounted);
+    // One with a snapshot of its own is busy in another way.
+    let mounted = Mounted::new(wal.dataset());
+    assert_eq!(
+        kind(&both.untouched(|| next.destroy()).unwrap_err()),
+        ErrorKind::Busy
+    );
+    drop(mounted);
+    inner.hold("backup").unwrap();
+    assert_eq!(
+        kind(&both.untouched(|| next.destroy()).unwrap_err()),
+        ErrorKind::Busy
+    );
+    inner.release("backup").unwrap();
+
+    // Somebody else's clone.
+    let foreign = birch.at("stolen").unwrap();
+    inner.clone_to(foreign.name(), &PropertySet::new()).unwrap();
+    let refused = both.untouched(|| next.destroy()).unwrap_err();
+    let ScopeError::ForeignClones {
+        snapshot, clones, ..
+    } = &refused
+    else {
+        panic!("{refused}")
+    };
+    assert_eq!(
+        (snapshot, &clones[..]),
+        (inner.name(), &[foreign.name().clone()][..])
+    );
+    foreign.dataset().destroy().unwrap();
+
+    as_user(TENANT, || {
+        let refused = next.destroy().unwrap_err();
+        assert_eq!(kind(&refused), ErrorKind::PermissionDenied);
+        let refused = next.promote().unwrap_err();
+        assert_eq!(kind(&refused), ErrorKind::PermissionDenied);
+    });
+
+    // Clones within it go along, whatever their order.
+    next.at("a")
+        .unwrap()
+        .clone_from(inner.name(), &PropertySet::new())
+        .unwrap();
+    next.at("z")
+        .unwrap()
+        .clone_from(inner.name(), &PropertySet::new())
+        .unwrap();
+    assert_eq!(next.destroy().unwrap().len(), 5);
+    assert!(acme.stagings().unwrap().is_empty());
+
+    // What is there and is no staging is not destroyed.
+    make(acme, "staging/mine");
+    let mine = acme.staging("mine").unwrap();
+    both.untouched(|| {
+        assert!(matches!(mine.destroy(), Err(ScopeError::NoStaging { .. })));
+        let created = mine.create(&before, &PropertySet::new(), &mut |_| {});
+        assert!(matches!(created, Err(ScopeError::InTheWay { .. })));
+        assert!(acme.stagings().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_staging_is_finished_or_undone_after_a_kill() {
+    if let Some(mut countdown) = killed::in_the_process() {
+        let argument = killed::argument();
+        let (name, props) = argument.split_once(' ').expect("two words");
+        let acme = tenant(name);
+        let before = acme.find_snapshot("before").unwrap();
+        let next = acme.staging("next").unwrap();
+        next.create(&before, &kill_props(props), &mut |_| countdown.tick())
+            .unwrap();
+        return;
+    }
+    let both = Neighbours::new("staging-killed");
+    let acme = &both.acme;
+    let before = snapshot(acme, "before");
+    let others = |text: String| -> Vec<String> {
+        let own = format!("{}/staging", acme.dataset().name());
+        let others = text.lines().filter(|line| !line.starts_with(&own));
+        others.map(str::to_owned).collect()
+    };
+    let untouched = others(both.everything());
+    let next = acme.staging("next").unwrap();
+    // With properties the clones are made one by one everywhere.
+    let ways: &[&str] = if has_program_clones() {
+        &["lz4", "none"]
+    } else {
+        &["lz4"]
+    };
+    for props in ways {
+        for step in 0.. {
+            let argument = format!("{} {props}", acme.dataset().name());
+            let name = "scope::staging::a_staging_is_finished_or_undone_after_a_kill";
+            let ended = killed::run(name, step, &argument);
+            assert_eq!(others(both.everything()), untouched, "{props} {step}");
+            match next.status() {
+                // It died before, or after, the last change.
+                Ok(status) => {
+                    let whole = status.ready && status.datasets.len() == 3;
+                    assert!(whole || ended == Ended::Killed && !status.ready);
+                }
+                Err(ScopeError::NoStaging { .. }) => assert_eq!(ended, Ended::Killed),
+                Err(error) => panic!("{error}"),
+            }
+            if step % 2 == 0 {
+                next.create(&before, &kill_props(props), &mut |_| {})
+                    .unwrap();
+            }
+            match next.status() {
+                Ok(status) => {
+                    assert!(status.ready || step % 2 == 1);
+                    next.destroy().unwrap();
+                }
+                Err(_) => assert!(step % 2 == 1),
+            }
+            // The area stays, without anything in it, or was not made yet.
+            let area = acme.at("staging").unwrap();
+            if area.dataset().exists().unwrap() {
+                assert!(area.dataset().descendants().unwrap().is_empty());
+                area.dataset().destroy().unwrap();
+            }
+            if ended == Ended::Finished {
+                assert!(step > 3, "{props}: {step} steps");
+                break;
+            }
+        }
+    }
+}
+
+fn kill_props(name: &str) -> PropertySet {
+    match name {
+        "lz4" => PropertySet::new().set(Compression::Lz4),
+        _ => PropertySet::new(),
+    }
+}
