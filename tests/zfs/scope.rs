@@ -57,7 +57,20 @@ impl Neighbours {
             .collect()
     }
 
-    /// The kernel was asked to change nothing by `action`.
+    /// `action` changed nothing, although the kernel may have been asked.
+    fn unchanged<T>(&self, action: impl FnOnce() -> T) -> T {
+        let changes = |lines: Vec<String>| -> Vec<String> {
+            let is_change = |line: &String| line.contains("[txg:");
+            lines.into_iter().filter(is_change).collect()
+        };
+        let before = (self.everything(), changes(self.history()));
+        let result = action();
+        assert_eq!(before.0, self.everything());
+        assert_eq!(before.1, changes(self.history()));
+        result
+    }
+
+    /// The kernel was asked to change nothing by `action`: that is in no history.
     fn untouched<T>(&self, action: impl FnOnce() -> T) -> T {
         let before = (self.everything(), self.history());
         let result = action();

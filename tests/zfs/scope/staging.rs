@@ -126,20 +126,20 @@ fn a_staging_goes_whole_or_not_at_all() {
 
     let mounted = Mounted::new(db.dataset());
     assert_eq!(
-        kind(&both.untouched(|| next.destroy()).unwrap_err()),
+        kind(&both.unchanged(|| next.destroy()).unwrap_err()),
         ErrorKind::Busy
     );
     drop(mounted);
     // One with a snapshot of its own is busy in another way.
     let mounted = Mounted::new(wal.dataset());
     assert_eq!(
-        kind(&both.untouched(|| next.destroy()).unwrap_err()),
+        kind(&both.unchanged(|| next.destroy()).unwrap_err()),
         ErrorKind::Busy
     );
     drop(mounted);
     inner.hold("backup").unwrap();
     assert_eq!(
-        kind(&both.untouched(|| next.destroy()).unwrap_err()),
+        kind(&both.unchanged(|| next.destroy()).unwrap_err()),
         ErrorKind::Busy
     );
     inner.release("backup").unwrap();
