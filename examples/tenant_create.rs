@@ -9,7 +9,7 @@
 //! The quota is in MiB. The key file holds 32 bytes, as `zfs` takes them with `keyformat=raw`. The
 //! parent has to be mounted by hand (`mountpoint=legacy`) for the last line. It needs root, or the
 //! delegated permissions `create`, `mount`, `userprop`, `encryption`, `keyformat`, `keylocation`,
-//! `quota` and `sync`.
+//! `quota`, `snapshot_limit` and `sync`.
 
 #![allow(
     clippy::print_stdout,
@@ -24,6 +24,9 @@ use helix_zfs::TenantSpec;
 use helix_zfs::zfs_core::Zfs;
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
 use helix_zfs::zfs_core::props::Sync;
+
+/// The most snapshots that a tenant has: what is not removed in time is noticed.
+const SNAPSHOTS: u64 = 10_000;
 
 const USAGE: &str = "usage: tenant_create PARENT NAME QUOTA_MIB KEY_FILE";
 
@@ -55,6 +58,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let parent = Zfs::open()?.dataset(parent)?;
     let tenant = TenantSpec::new(name, Encryption::aes_256_gcm(&key)?)
         .quota(quota)
+        .snapshot_limit(SNAPSHOTS)
         .sync(Sync::Always)
         .create(&parent)?;
 

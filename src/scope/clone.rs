@@ -1,10 +1,10 @@
 //! Clones within a tenant, and their promotion.
 
 use zfs_core::props::{Properties, PropertySet};
-use zfs_core::{DatasetName, SnapshotFilter, SnapshotName};
+use zfs_core::{SnapshotFilter, SnapshotName};
 
 use super::program::{self, PROMOTE};
-use super::snapshot::foreign;
+use super::snapshot::check_foreign_clones;
 use super::tree::check_limit;
 use super::{CountLimit, ScopeError, TenantDataset};
 use crate::Tenant;
@@ -95,7 +95,7 @@ impl TenantDataset {
             });
         }
         for (snapshot, props) in source.up_to(&origin)? {
-            check_clones(tenant, &snapshot, &props)?;
+            check_foreign_clones(tenant, &snapshot, &props.clones())?;
             if self.dataset().snapshot(snapshot.short())?.exists()? {
                 return Err(ScopeError::NameTaken {
                     dataset: name(),
@@ -118,23 +118,6 @@ impl TenantDataset {
         let name = |(entry, props): (zfs_core::SnapshotEntry, _)| (entry.name, props);
         Ok(snapshots.into_iter().map(name).collect())
     }
-}
-
-/// Refuses a snapshot that somebody else's clone depends on.
-pub(super) fn check_clones(
-    tenant: &Tenant,
-    snapshot: &SnapshotName,
-    props: &Properties,
-) -> Result<(), ScopeError> {
-    let clones: Vec<DatasetName> = foreign(tenant, &props.clones());
-    if clones.is_empty() {
-        return Ok(());
-    }
-    Err(ScopeError::ForeignClones {
-        tenant: tenant.dataset().name().clone(),
-        snapshot: snapshot.clone(),
-        clones,
-    })
 }
 
 /// Promotes all of `clones`, or none.

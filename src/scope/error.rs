@@ -4,6 +4,8 @@ use serde::Serialize;
 use zfs_core::name::{NameError, NameRule};
 use zfs_core::{DatasetName, SnapshotName};
 
+use crate::RollbackError;
+
 /// How a name would leave a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -67,7 +69,8 @@ impl fmt::Display for CountLimit {
 
 /// Why an operation on a tenant was not done.
 ///
-/// Every variant but [`Zfs`](Self::Zfs) is a refusal: nothing was changed.
+/// Every variant but [`Rollback`](Self::Rollback) and [`Zfs`](Self::Zfs) is a refusal: nothing was
+/// changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScopeError {
@@ -195,6 +198,9 @@ pub enum ScopeError {
         /// What the kernel found.
         what: String,
     },
+    /// A rollback could not be planned, or was not begun.
+    #[error(transparent)]
+    Rollback(#[from] RollbackError),
     /// ZFS failed, or refused.
     #[error(transparent)]
     Zfs(#[from] zfs_core::Error),

@@ -21,6 +21,8 @@
 //! let staging = acme.staging("schema-9")?;
 //! staging.create(&before, &PropertySet::new(), &mut |step| println!("{step}"))?;
 //! assert!(acme.at("../beta").is_err());
+//! let back = before.rollback_plan()?;
+//! println!("{} bytes would be lost", back.plan().written());
 //! # Ok::<(), helix_zfs::scope::ScopeError>(())
 //! ```
 //!
@@ -30,17 +32,19 @@
 //! program in the kernel, which looks at everything before it changes anything. Clones are made by
 //! one such program where the kernel has that (2.4) and no properties are to be set, and otherwise
 //! one after the other: a process that dies in between leaves what the next run finishes, or
-//! [`Staging::destroy`] removes.
+//! [`Staging::destroy`] removes. A rollback is what [`RollbackPlan`](crate::RollbackPlan) makes of it.
 
 mod clone;
 mod error;
 mod name;
 mod program;
+mod rollback;
 mod snapshot;
 mod staging;
 mod tree;
 
 pub use error::{CountLimit, Escape, ScopeError};
 pub use name::TenantDataset;
+pub use rollback::TenantRollback;
 pub use snapshot::TenantSnapshot;
 pub use staging::{Staging, StagingChange, StagingStatus};

@@ -183,8 +183,20 @@ impl Tenant {
     }
 }
 
-/// The clones in `clones` that are not the tenant's.
-pub(super) fn foreign(tenant: &Tenant, clones: &[DatasetName]) -> Vec<DatasetName> {
+/// Refuses a snapshot that somebody else's clones depend on.
+pub(super) fn check_foreign_clones(
+    tenant: &Tenant,
+    snapshot: &SnapshotName,
+    clones: &[DatasetName],
+) -> Result<(), ScopeError> {
     let is_foreign = |clone: &&DatasetName| !tenant.contains(clone);
-    clones.iter().filter(is_foreign).cloned().collect()
+    let clones: Vec<DatasetName> = clones.iter().filter(is_foreign).cloned().collect();
+    if clones.is_empty() {
+        return Ok(());
+    }
+    Err(ScopeError::ForeignClones {
+        tenant: tenant.dataset().name().clone(),
+        snapshot: snapshot.clone(),
+        clones,
+    })
 }

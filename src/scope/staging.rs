@@ -6,7 +6,7 @@ use zfs_core::{CreateOptions, DatasetName, ErrorKind, SnapshotFilter, SnapshotNa
 
 use super::clone::promote_together;
 use super::program::{self, CLONE, DESTROY, Ran};
-use super::snapshot::foreign;
+use super::snapshot::check_foreign_clones;
 use super::tree::{Member, check_limit};
 use super::{CountLimit, Escape, ScopeError, TenantDataset, TenantSnapshot};
 use crate::{Step, Tenant};
@@ -445,14 +445,7 @@ impl Staging {
                 let is_other = |clone: &DatasetName| clone != own && !own.is_ancestor_of(clone);
                 let clones: Vec<DatasetName> =
                     props.clones().into_iter().filter(is_other).collect();
-                let foreign = foreign(tenant, &clones);
-                if !foreign.is_empty() {
-                    return Err(ScopeError::ForeignClones {
-                        tenant: tenant.dataset().name().clone(),
-                        snapshot: snapshot.name,
-                        clones: foreign,
-                    });
-                }
+                check_foreign_clones(tenant, &snapshot.name, &clones)?;
                 if !clones.is_empty() {
                     return Err(ScopeError::HasClones {
                         snapshot: snapshot.name,

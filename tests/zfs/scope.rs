@@ -6,6 +6,7 @@ mod staging;
 
 use crate::support::{Scratch, run, zfs, zfs_get};
 use helix_zfs::scope::{CountLimit, ScopeError, Staging, StagingChange, TenantSnapshot};
+use helix_zfs::zfs_core::history::HistoryEvent;
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
 use helix_zfs::zfs_core::props::{PropertySet, UserProps};
 use helix_zfs::zfs_core::{CreateOptions, ErrorKind};
@@ -47,35 +48,37 @@ impl Neighbours {
         run("zfs", &[&list[..], &[self.scratch.name()]].concat())
     }
 
-    /// The records of the kernel's own history that are about these two.
-    fn history(&self) -> Vec<String> {
-        let pool = self.acme.dataset().name().pool().to_owned();
-        run("zpool", &["history", "-i", &pool])
-            .lines()
-            .filter(|line| line.contains(self.scratch.name()))
-            .map(str::to_owned)
-            .collect()
+    /// What the pool's history has of these two: requests with their arguments, what they changed, and
+    /// the lines of programs.
+    fn history(&self) -> Vec<HistoryEvent> {
+        let scratch = self.scratch.name();
+        let is_about = |event: &HistoryEvent| match event {
+            HistoryEvent::Command(line) => line.contains(scratch),
+            HistoryEvent::Internal {
+                dataset: Some((name, _)),
+                ..
+            } => name.starts_with(scratch),
+            HistoryEvent::Request { input, .. } => format!("{input:?}").contains(scratch),
+            _ => false,
+        };
+        let pool = zfs().pool(self.acme.dataset().name().pool()).unwrap();
+        let events = pool.history().map(|record| record.unwrap().event);
+        events.filter(is_about).collect()
+    }
+
+    /// The kernel was asked to change nothing by `action`.
+    fn untouched<T>(&self, action: impl FnOnce() -> T) -> T {
+        let before = self.history();
+        let result = self.unchanged(action);
+        assert_eq!(before, self.history());
+        result
     }
 
     /// `action` changed nothing, although the kernel may have been asked.
     fn unchanged<T>(&self, action: impl FnOnce() -> T) -> T {
-        let changes = |lines: Vec<String>| -> Vec<String> {
-            let is_change = |line: &String| line.contains("[txg:");
-            lines.into_iter().filter(is_change).collect()
-        };
-        let before = (self.everything(), changes(self.history()));
+        let before = self.everything();
         let result = action();
-        assert_eq!(before.0, self.everything());
-        assert_eq!(before.1, changes(self.history()));
-        result
-    }
-
-    /// The kernel was asked to change nothing by `action`: that is in no history.
-    fn untouched<T>(&self, action: impl FnOnce() -> T) -> T {
-        let before = (self.everything(), self.history());
-        let result = action();
-        assert_eq!(before.0, self.everything());
-        assert_eq!(before.1, self.history());
+        assert_eq!(before, self.everything());
         result
     }
 }

@@ -193,12 +193,10 @@ fn a_staging_goes_whole_or_not_at_all() {
 #[test]
 fn a_staging_is_finished_or_undone_after_a_kill() {
     if let Some(mut countdown) = killed::in_the_process() {
-        let argument = killed::argument();
-        let (name, props) = argument.split_once(' ').expect("two words");
-        let acme = tenant(name);
+        let acme = tenant(&killed::argument());
         let before = acme.find_snapshot("before").unwrap();
         let next = acme.staging("next").unwrap();
-        next.create(&before, &kill_props(props), &mut |_| countdown.tick())
+        next.create(&before, &kill_props(), &mut |_| countdown.tick())
             .unwrap();
         return;
     }
@@ -212,55 +210,47 @@ fn a_staging_is_finished_or_undone_after_a_kill() {
     };
     let untouched = others(both.everything());
     let next = acme.staging("next").unwrap();
-    // With properties the clones are made one by one everywhere.
-    let ways: &[&str] = if has_program_clones() {
-        &["lz4", "none"]
-    } else {
-        &["lz4"]
-    };
-    for props in ways {
-        for step in 0.. {
-            let argument = format!("{} {props}", acme.dataset().name());
-            let name = "scope::staging::a_staging_is_finished_or_undone_after_a_kill";
-            let ended = killed::run(name, step, &argument);
-            assert_eq!(others(both.everything()), untouched, "{props} {step}");
-            match next.status() {
-                // It died before, or after, the last change.
-                Ok(status) => {
-                    let whole = status.ready && status.datasets.len() == 3;
-                    assert!(whole || ended == Ended::Killed && !status.ready);
-                }
-                Err(ScopeError::NoStaging { .. }) => assert_eq!(ended, Ended::Killed),
-                Err(error) => panic!("{error}"),
+    // At once where the kernel can, and one by one elsewhere.
+    for step in 0.. {
+        let name = "scope::staging::a_staging_is_finished_or_undone_after_a_kill";
+        let ended = killed::run(name, step, acme.dataset().name().as_str());
+        assert_eq!(others(both.everything()), untouched, "{step}");
+        match next.status() {
+            // It died before, or after, the last change.
+            Ok(status) => {
+                let whole = status.ready && status.datasets.len() == 3;
+                assert!(whole || ended == Ended::Killed && !status.ready);
             }
-            if step % 2 == 0 {
-                next.create(&before, &kill_props(props), &mut |_| {})
-                    .unwrap();
+            Err(ScopeError::NoStaging { .. }) => assert_eq!(ended, Ended::Killed),
+            Err(error) => panic!("{error}"),
+        }
+        if step % 2 == 0 {
+            next.create(&before, &kill_props(), &mut |_| {}).unwrap();
+        }
+        match next.status() {
+            Ok(status) => {
+                assert!(status.ready || step % 2 == 1);
+                next.destroy().unwrap();
             }
-            match next.status() {
-                Ok(status) => {
-                    assert!(status.ready || step % 2 == 1);
-                    next.destroy().unwrap();
-                }
-                Err(_) => assert!(step % 2 == 1),
-            }
-            // The area stays, without anything in it, or was not made yet.
-            let area = acme.at("staging").unwrap();
-            if area.dataset().exists().unwrap() {
-                assert!(area.dataset().descendants().unwrap().is_empty());
-                area.dataset().destroy().unwrap();
-            }
-            if ended == Ended::Finished {
-                assert!(step > 3, "{props}: {step} steps");
-                break;
-            }
+            Err(_) => assert!(step % 2 == 1),
+        }
+        // The area stays, without anything in it, or was not made yet.
+        let area = acme.at("staging").unwrap();
+        if area.dataset().exists().unwrap() {
+            assert!(area.dataset().descendants().unwrap().is_empty());
+            area.dataset().destroy().unwrap();
+        }
+        if ended == Ended::Finished {
+            assert!(step > 3, "{step} steps");
+            break;
         }
     }
 }
 
-fn kill_props(name: &str) -> PropertySet {
-    match name {
-        "lz4" => PropertySet::new().set(Compression::Lz4),
-        _ => PropertySet::new(),
+/// With properties the clones are made one by one everywhere.
+fn kill_props() -> PropertySet {
+    match has_program_clones() {
+        true => PropertySet::new(),
+        false => PropertySet::new().set(Compression::Lz4),
     }
 }
