@@ -101,6 +101,19 @@ impl Rounds {
         }
     }
 
+    /// Measures each round after the one that warms up, until it is enough.
+    pub(crate) fn measure<T>(self, mut round: impl FnMut(usize) -> Result<T>) -> Result<Vec<T>> {
+        let start = Instant::now();
+        round(0)?;
+        let mut measured = Vec::with_capacity(self.most);
+        while measured.len() < self.most
+            && (measured.len() < Self::FEWEST || start.elapsed() <= self.enough)
+        {
+            measured.push(round(measured.len() + 1)?);
+        }
+        Ok(measured)
+    }
+
     /// For calls that take `times` as long.
     pub(crate) fn fewer(self, times: usize) -> Self {
         Self {

@@ -19,6 +19,12 @@ pub(crate) enum Unit {
     Cpu,
     /// CPU time of a call that the kernel answers at its door.
     OwnCpu,
+    /// The time that half of many callers wait for at most.
+    P50,
+    /// The time that 99 of 100 callers wait for at most.
+    P99,
+    /// The time until the last of many callers has its answer: their number, by the throughput.
+    All,
 }
 
 impl Unit {
@@ -27,12 +33,15 @@ impl Unit {
             Self::Wall => "wall time",
             Self::Cpu => "CPU time",
             Self::OwnCpu => "CPU time outside the kernel",
+            Self::P50 => "p50 of wall time",
+            Self::P99 => "p99 of wall time",
+            Self::All => "wall time of all",
         }
     }
 
     fn of(self, cost: Cost) -> Duration {
         match self {
-            Self::Wall => cost.wall,
+            Self::Wall | Self::P50 | Self::P99 | Self::All => cost.wall,
             Self::Cpu | Self::OwnCpu => cost.cpu,
         }
     }

@@ -222,7 +222,10 @@ impl Options {
                 Long("json") => options.json = Some(std::path::absolute(arguments.value()?)?),
                 Long("native") => options.place = Place::Native,
                 Long("host") => options.place = Place::Host,
-                Value(name) if options.name.is_none() => options.name = Some(name.string()?),
+                Value(name) if options.name.is_none() => {
+                    // Cargo's names of targets are words joined by `_`; `-` is as good here.
+                    options.name = Some(name.string()?.replace('-', "_"));
+                }
                 other => return Err(other.unexpected().into()),
             }
         }
@@ -240,6 +243,8 @@ mod tests {
             Options::parse(lexopt::Parser::from_args(["snapshot", "--json", "/x.json"])).unwrap();
         assert_eq!(options.name.as_deref(), Some("snapshot"));
         assert_eq!(options.json.unwrap().to_str(), Some("/x.json"));
+        let options = Options::parse(lexopt::Parser::from_args(["group-commit"])).unwrap();
+        assert_eq!(options.name.as_deref(), Some("group_commit"));
         assert!(Options::parse(lexopt::Parser::from_args(["a", "b"])).is_err());
     }
 }

@@ -107,6 +107,23 @@ impl Error {
         Self::new(operation, object, errno)
     }
 
+    /// What this error of a batch is for its item `name` alone: the failure that the kernel named for
+    /// it, or else what it said of the whole batch.
+    #[must_use]
+    pub fn of_item(&self, name: &str) -> Self {
+        let failure = self.0.failures.iter().find(|failure| failure.name == name);
+        Self(Box::new(Inner {
+            operation: self.0.operation,
+            object: name.to_owned(),
+            kind: failure.map_or(self.0.kind, |failure| failure.kind),
+            errno: failure.map(|failure| failure.errno).or(self.0.errno),
+            failures: Vec::new(),
+            suppressed: 0,
+            detail: self.0.detail.clone().filter(|_| failure.is_none()),
+            source: None,
+        }))
+    }
+
     pub(crate) fn new(operation: Operation, object: impl Into<String>, errno: Errno) -> Self {
         Self(Box::new(Inner {
             operation,
@@ -469,6 +486,26 @@ mod tests {
             "cannot create snapshots tank/a@x and 9 more: already exists (EEXIST); \
              tank/a@x: already exists (EEXIST); and 3 more"
         );
+    }
+
+    #[test]
+    fn an_item_has_its_own_error() {
+        let mut list = NvMap::new();
+        list.try_insert("tank/a@x", 17i32).unwrap();
+        let list = FailureList::read(Operation::CreateSnapshots, &list);
+        let error = Error::new(
+            Operation::CreateSnapshots,
+            "tank/a@x and 1 more",
+            Errno::EIO,
+        )
+        .with_failures(list);
+        assert_eq!(
+            error.of_item("tank/a@x").to_string(),
+            "cannot create snapshots tank/a@x: already exists (EEXIST)"
+        );
+        let other = error.of_item("tank/b@x");
+        assert_eq!((other.object(), other.errno()), ("tank/b@x", error.errno()));
+        assert_eq!(other.kind(), error.kind());
     }
 
     #[test]

@@ -87,6 +87,13 @@ impl UserProps {
         self.0.len()
     }
 
+    /// Their names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        // Both were made from texts.
+        let pairs = self.0.iter();
+        pairs.filter_map(|(name, value)| Some((name.to_str().ok()?, value.as_str()?)))
+    }
+
     pub(crate) fn to_nvmap(&self) -> NvMap {
         self.0.clone()
     }

@@ -1,1 +1,0 @@
-//! Snapshots for many callers at once, in one transaction.
