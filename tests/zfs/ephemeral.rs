@@ -1,1 +1,0 @@
-//! Clones that live for a while, and the reaper.
