@@ -50,7 +50,10 @@ pub use guard_rail::{
     Change, DatasetOutcome, GuardRail, Loss, NewerSnapshot, Obstacle, RailFilter, RollbackChange,
     RollbackError, RollbackOptions, RollbackPlan, RollbackReport, TakeChange, UnfinishedRollback,
 };
-pub use guard_rail::{Keep, KeepOverride, Kept, KeptBecause, RailInfo, Retention, RetentionPlan};
+pub use guard_rail::{
+    Keep, KeepOverride, Kept, KeptBecause, RailInfo, Retention, RetentionChange, RetentionOptions,
+    RetentionPlan, RetentionReport, Spared,
+};
 pub use mount_policy::MountPolicy;
 pub use quota::{QuotaState, Room};
 pub use step::Step;

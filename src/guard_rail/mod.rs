@@ -12,7 +12,10 @@ use crate::Step;
 pub use change::Change;
 pub use find::RailFilter;
 use find::Written;
-pub use retention::{Keep, KeepOverride, Kept, KeptBecause, RailInfo, Retention, RetentionPlan};
+pub use retention::{
+    Keep, KeepOverride, Kept, KeptBecause, RailInfo, Retention, RetentionChange, RetentionOptions,
+    RetentionPlan, RetentionReport, Spared,
+};
 pub use rollback::{
     DatasetOutcome, Loss, NewerSnapshot, Obstacle, RollbackChange, RollbackError, RollbackOptions,
     RollbackPlan, RollbackReport, UnfinishedRollback,

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 
 use super::{Keep, Retention};
+use crate::guard_rail::GuardRail;
 
 /// What a policy goes by: a guard rail's name, time, reason and tags.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -20,6 +21,18 @@ pub struct RailInfo {
     pub reason: Option<String>,
     /// Its tags.
     pub tags: BTreeSet<String>,
+}
+
+impl From<&GuardRail> for RailInfo {
+    fn from(rail: &GuardRail) -> Self {
+        Self {
+            name: rail.name().to_owned(),
+            txg: rail.txg(),
+            taken: rail.taken(),
+            reason: rail.change().reason.clone(),
+            tags: rail.change().tags.clone(),
+        }
+    }
 }
 
 fn time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
