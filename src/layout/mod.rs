@@ -87,6 +87,8 @@ mod model;
 mod observed;
 mod plan;
 mod read;
+#[cfg(test)]
+mod tests;
 
 pub use allow::Allow;
 pub use apply::{Applied, ApplyOptions, Outcome};

@@ -1,1 +1,0 @@
-//! Layouts: plan and apply, and what a killed apply leaves.
