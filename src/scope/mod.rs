@@ -32,7 +32,8 @@
 //! program in the kernel, which looks at everything before it changes anything. Clones are made by
 //! one such program where the kernel has that (2.4) and no properties are to be set, and otherwise
 //! one after the other: a process that dies in between leaves what the next run finishes, or
-//! [`Staging::destroy`] removes. A rollback is what [`RollbackPlan`](crate::RollbackPlan) makes of it.
+//! [`Staging::destroy`] removes. A process that is killed in the very moment in which the kernel runs
+//! its program can leave a part of it done; the same call then does the rest. A rollback is what [`RollbackPlan`](crate::RollbackPlan) makes of it.
 
 mod clone;
 mod error;

@@ -1,4 +1,7 @@
 //! Programs in the kernel: everything is looked at before anything is changed, in one transaction.
+//!
+//! The kernel stops a program between two of its steps when a signal is pending for who waits for it, and
+//! what was done stays done. So each of these programs can be run again after any of its steps.
 
 use serde::Deserialize;
 use zfs_core::program::ChannelProgram;
@@ -115,12 +118,10 @@ if errno ~= 0 then return stop('clone', args.origins[1], '', errno) end
 for i, target in ipairs(args.targets) do
     errno = zfs.sync.clone(args.origins[i], target)
     if errno ~= 0 then return stop('clone', args.origins[i], '', errno) end
-    if i == 1 then
-        for j, name in ipairs(args.names) do
-            errno = zfs.sync.set_prop(target, name, args.values[j])
-            if errno ~= 0 then return stop('set', target, '', errno) end
-        end
-    end
+end
+for i, name in ipairs(args.names) do
+    errno = zfs.sync.set_prop(args.targets[1], name, args.values[i])
+    if errno ~= 0 then return stop('set', args.targets[1], '', errno) end
 end
 return nil";
 

@@ -183,6 +183,27 @@ impl Tenant {
     }
 }
 
+impl TenantDataset {
+    /// Takes the snapshot `name` of this dataset alone.
+    ///
+    /// # Errors
+    ///
+    /// [`AnotherTenant`](ScopeError::AnotherTenant), [`LimitReached`](ScopeError::LimitReached);
+    /// otherwise as [`Snapshot::create`].
+    ///
+    /// # Privileges
+    ///
+    /// Root, or the delegated permissions `snapshot` and, for properties, `userprop`.
+    ///
+    /// `lzc_snapshot`, `zfs-snapshot(8)`.
+    pub fn snapshot(&self, name: &str, props: &UserProps) -> Result<Snapshot, ScopeError> {
+        check_limit(&self.line()?, CountLimit::Snapshots, &[self.name()])?;
+        let snapshot = self.dataset().snapshot(name)?;
+        snapshot.create(props)?;
+        Ok(snapshot)
+    }
+}
+
 /// Refuses a snapshot that somebody else's clones depend on.
 pub(super) fn check_foreign_clones(
     tenant: &Tenant,

@@ -286,8 +286,11 @@ impl Staging {
         }
         let ready = StagingChange::Ready(self.root.name().clone());
         step(observe, &ready, || {
-            let mark = UserProps::new().set(READY, "yes")?;
-            Ok(self.root.dataset().set_user(&mark)?)
+            // A program that was stopped may have cloned the root and not marked it.
+            let marks = UserProps::new()
+                .set(STAGING, of.name())?
+                .set(READY, "yes")?;
+            Ok(self.root.dataset().set_user(&marks)?)
         })?;
         Ok(targets)
     }

@@ -4,12 +4,13 @@ mod refused;
 mod rollback;
 mod staging;
 
-use crate::support::{Scratch, run, zfs, zfs_get};
+use crate::support::{Scratch, zfs, zfs_get};
 use helix_zfs::scope::{CountLimit, ScopeError, Staging, StagingChange, TenantSnapshot};
 use helix_zfs::zfs_core::history::HistoryEvent;
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
-use helix_zfs::zfs_core::props::{PropertySet, UserProps};
-use helix_zfs::zfs_core::{CreateOptions, ErrorKind};
+use helix_zfs::zfs_core::listing::{Listed, Listing};
+use helix_zfs::zfs_core::props::{Prop, PropertySet, UserProps};
+use helix_zfs::zfs_core::{CreateOptions, DatasetKind, ErrorKind};
 use helix_zfs::{Step, Tenant, TenantSpec};
 
 const KEY: [u8; 32] = [0x35; 32];
@@ -41,11 +42,23 @@ impl Neighbours {
     }
 
     /// What there is, and what it is: nothing that is done to it leaves this the same.
-    fn everything(&self) -> String {
-        let columns = "name,guid,createtxg,origin,userrefs,helix:staging,helix:tenant";
-        let kinds = "filesystem,volume,snapshot,bookmark";
-        let list = ["list", "-Hpr", "-t", kinds, "-o", columns];
-        run("zfs", &[&list[..], &[self.scratch.name()]].concat())
+    fn everything(&self) -> Vec<String> {
+        let columns = [
+            Prop::Guid,
+            Prop::CreateTxg,
+            Prop::Origin,
+            Prop::UserRefs,
+            Prop::Clones,
+        ];
+        let all = Listing::new(Listed::all()).properties(columns);
+        let all = all.user_property("helix:staging");
+        let rows = self.scratch.list(&all).unwrap();
+        rows.map(|row| {
+            let row = row.unwrap();
+            let values = columns.map(|prop| row.get(prop));
+            format!("{} {values:?} {:?}", row.name(), row.user("helix:staging"))
+        })
+        .collect()
     }
 
     /// What the pool's history has of these two: requests with their arguments, what they changed, and
@@ -222,7 +235,9 @@ fn limits_bind_who_may_change_them() {
     }
     make(&acme, "db");
     let first = snapshot(&acme, "1");
-    snapshot(&acme, "2");
+    let alone = acme.at("db").unwrap().snapshot("2", &UserProps::new());
+    assert_eq!(alone.unwrap().stat().unwrap().kind, DatasetKind::Filesystem);
+    acme.root().snapshot("2", &UserProps::new()).unwrap();
     let refused = acme.snapshot("3", &UserProps::new()).unwrap_err();
     let ScopeError::LimitReached {
         dataset,
@@ -235,6 +250,8 @@ fn limits_bind_who_may_change_them() {
     };
     assert_eq!((dataset, *limit), (name, CountLimit::Snapshots));
     assert_eq!((*most, *wanted), (4, 6));
+    let db = acme.at("db").unwrap();
+    db.snapshot("3", &UserProps::new()).unwrap_err();
     // The kernel lets root pass.
     let raw = acme.dataset().snapshot("3").unwrap();
     raw.create(&UserProps::new()).unwrap();

@@ -23,10 +23,9 @@ fn a_tenant_goes_back_and_its_neighbour_does_not() {
     }
     let newer = snapshot(acme, "newer");
     make(acme, "late");
-    let neighbour = |text: String| -> Vec<String> {
-        let own = birch.dataset().name().as_str();
-        let lines = text.lines().filter(|line| line.starts_with(own));
-        lines.map(str::to_owned).collect()
+    let neighbour = |mut lines: Vec<String>| {
+        lines.retain(|line| line.starts_with(birch.dataset().name().as_str()));
+        lines
     };
     let before = neighbour(both.everything());
 
