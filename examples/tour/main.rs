@@ -17,6 +17,7 @@
 )]
 
 mod files;
+mod jobs;
 mod keys;
 mod limits;
 mod load_test;
@@ -61,6 +62,7 @@ fn tell(story: &mut Story) -> Result<String> {
     let stage = Stage::build(story, &zfs)?;
     let mut fleet = Fleet::create(story, &stage)?;
     fleet.fill(story, &stage)?;
+    jobs::ask_at_once(story, &stage, &fleet)?;
     let release = Release::protect(story, &stage, &fleet)?;
     release.hold_while_it_runs(story, &zfs)?;
     release.migrate_and_roll_back(story, &stage, &fleet)?;
