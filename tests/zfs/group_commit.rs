@@ -355,7 +355,8 @@ fn a_future_that_is_dropped_takes_its_request_back() {
     assert_eq!(datasets[0].snapshots(&all).unwrap(), []);
 
     // One that leads is carried out for the others, and may have been for itself.
-    let commits = patient(2);
+    let options = GroupCommitOptions::new().gather(Duration::from_millis(300));
+    let commits = GroupCommit::new(&zfs(), options.max_batch(2));
     let (one, other) = (name(&datasets[0], "t"), name(&datasets[1], "t"));
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| commits.snapshot(one, by("thread")));
@@ -363,10 +364,28 @@ fn a_future_that_is_dropped_takes_its_request_back() {
             let leader = commits.snapshot_async(other, by("future"));
             let _dropped = tokio::time::timeout(Duration::from_millis(1), leader).await;
         });
-        if !thread.is_finished() {
-            // The future may have been too early to find the thread, and is gone.
-            let _fills = commits.snapshot(name(&datasets[2], "t"), by("third"));
-        }
+        thread.join().unwrap().unwrap();
+    });
+    // A runtime that ends with a batch that it did not begin leaves it to the others.
+    let (one, other) = (name(&datasets[0], "u"), name(&datasets[1], "u"));
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| commits.snapshot(one, by("thread")));
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let ending = builder
+            .max_blocking_threads(1)
+            .enable_time()
+            .build()
+            .unwrap();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        // It has no other thread for what blocks.
+        let busy = ending.spawn_blocking(move || released.recv());
+        ending.block_on(async {
+            let leader = commits.snapshot_async(other, by("future"));
+            let _dropped = tokio::time::timeout(Duration::from_secs(1), leader).await;
+        });
+        ending.shutdown_background();
+        drop(release);
+        drop(busy);
         thread.join().unwrap().unwrap();
     });
 }
@@ -378,10 +397,10 @@ fn everyone_gets_its_own_answer() {
     let datasets = filesystems(&scratch, 8);
     let missing = scratch.child("missing").unwrap();
     let commits = hasty();
-    for round in 0..3 {
+    for round in 0..2 {
         let there = name(&datasets[round], &format!("s{round}"));
         zfs().create_snapshots(&[&there], &by("before")).unwrap();
-        let requests: Vec<_> = (0..20)
+        let requests: Vec<_> = (0..14)
             .map(|n| {
                 let dataset = if n % 7 == 6 {
                     &missing
@@ -389,7 +408,7 @@ fn everyone_gets_its_own_answer() {
                     &datasets[n % 8]
                 };
                 // The last ones ask for what the first ones ask for.
-                let short = format!("s{}", if n % 16 < 8 { round } else { 10 + round });
+                let short = format!("s{}", if n % 12 < 8 { round } else { 10 + round });
                 (name(dataset, &short), by(n % 3))
             })
             .collect();
@@ -417,6 +436,6 @@ fn everyone_gets_its_own_answer() {
             }
         }
         assert!(exist.iter().all(|name| taken.contains(name)), "{exist:?}");
-        assert_eq!(taken.len() + exist.len(), 1 + 20 - 2);
+        assert_eq!(taken.len() + exist.len(), 1 + 14 - 2);
     }
 }

@@ -203,9 +203,9 @@ fn what_fits_is_what_can_be_written() {
         let above = made(scratch.child(&format!("above{n}")).unwrap());
         let dataset = made(above.child("dataset").unwrap());
         match limit {
-            "quota" => dataset.set(Quota(6 * MIB)).unwrap(),
-            "above" => above.set(Quota(6 * MIB)).unwrap(),
-            _ => dataset.set(RefQuota(6 * MIB)).unwrap(),
+            "quota" => dataset.set(Quota(3 * MIB)).unwrap(),
+            "above" => above.set(Quota(3 * MIB)).unwrap(),
+            _ => dataset.set(RefQuota(3 * MIB)).unwrap(),
         }
         let mounted = Mounted::new(&dataset);
         sync(&dataset);
@@ -224,9 +224,9 @@ fn what_fits_is_what_can_be_written() {
                 limit: room.limit().clone()
             }
         );
-        let refused = room.require(6 * MIB).unwrap_err();
+        let refused = room.require(3 * MIB).unwrap_err();
         assert_eq!(&refused.limit, room.limit());
-        room.require(4 * MIB).unwrap();
+        room.require(MIB).unwrap();
         let (written, error) = fill(&dataset, &mounted, None);
         assert_eq!(error.kind(), std::io::ErrorKind::QuotaExceeded);
         agrees(&room, written);
@@ -244,7 +244,7 @@ fn a_full_pool_is_told_before() {
     // What the pool keeps for itself is more than a small pool's data.
     let left = Room::of(&dataset).unwrap().available();
     let other = made(pool.root().child("other").unwrap());
-    other.set(Reservation(left - 5 * MIB)).unwrap();
+    other.set(Reservation(left - 3 * MIB)).unwrap();
     let mounted = Mounted::new(&dataset);
     sync(&dataset);
     let room = room(&dataset);
@@ -273,7 +273,7 @@ fn owners_have_limits_too() {
     assert_eq!(unlimited.bounds().len(), 1);
     assert_eq!(unlimited.files_left(), None);
 
-    scratch.set_owner_quota(&user, Some(3 * MIB)).unwrap();
+    scratch.set_owner_quota(&user, Some(2 * MIB)).unwrap();
     scratch.set_owner_quota(&group, Some(8 * MIB)).unwrap();
     scratch.set_owner_object_quota(&user, Some(10)).unwrap();
     let room = Room::for_owners(&scratch, &[group.clone(), user.clone()]).unwrap();
@@ -283,7 +283,7 @@ fn owners_have_limits_too() {
         room.used().to_string(),
         zfs_get("userused@1000", scratch.name())
     );
-    assert_eq!(room.available(), 3 * MIB - room.used());
+    assert_eq!(room.available(), 2 * MIB - room.used());
     assert_eq!(room.bounds()[1].limit, Limit::Owner { owner: group });
     assert_eq!(room.files_left(), Some(9));
     assert_eq!(Room::of(&scratch).unwrap().limit(), &Limit::Pool);
