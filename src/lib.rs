@@ -8,6 +8,8 @@
 //!   all below it: [`scope`] has what can be done there without touching another tenant;
 //! - [`GuardRail`]: a snapshot of many tenants in one transaction, tagged with the change that is
 //!   about to happen, and held; and the way back ([`RollbackPlan`]);
+//! - [`Retention`]: which guard rails stay, as a plan, and the removal of the others;
+//! - [`ephemeral`]: clones for load tests, which are gone when their process or their time is;
 //! - [`Room`]: how much can be written somewhere, and which limit binds; see [`quota`];
 //! - [`MountPolicy`]: what automation must not mount;
 //! - [`layout`]: pools, tenants and datasets as a file, the plan of what is to be changed, and its

@@ -1,8 +1,12 @@
 //! Clones that only their own thread and its processes see.
 
 use super::{HOUR, Place, patiently, refused};
-use crate::support::{Mounted, killed, zfs};
-use helix_zfs::ephemeral::{EphemeralClone, EphemeralError, EphemeralMount, InUse, Reaper};
+use crate::support::{Mounted, TENANT, as_user, killed, zfs};
+use helix_zfs::ephemeral::{
+    Ephemeral, EphemeralClone, EphemeralError, EphemeralMount, EphemeralSpec, InUse, Reaper,
+};
+use helix_zfs::zfs_core::{CreateOptions, ErrorKind};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
@@ -46,7 +50,7 @@ fn only_what_runs_in_it_sees_a_private_clone() {
     production
         .child("below")
         .unwrap()
-        .create(&helix_zfs::zfs_core::CreateOptions::filesystem())
+        .create(&CreateOptions::filesystem())
         .unwrap();
     production.child("below").unwrap().destroy().unwrap();
 
@@ -65,12 +69,18 @@ fn only_what_runs_in_it_sees_a_private_clone() {
 }
 
 #[test]
+fn a_namespace_of_ones_own_is_for_root() {
+    let error = as_user(TENANT, || {
+        zfs().enter_private_namespace(Path::new("/")).unwrap_err()
+    });
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+}
+
+#[test]
 fn a_filesystem_is_not_busy_because_of_a_private_clone() {
     let place = Place::new("eph-others");
     let other = place.scratch.child("other").unwrap();
-    other
-        .create(&helix_zfs::zfs_core::CreateOptions::filesystem())
-        .unwrap();
+    other.create(&CreateOptions::filesystem()).unwrap();
     let mounted = Mounted::new(&other);
     let made = place.make(
         &place
@@ -81,11 +91,7 @@ fn a_filesystem_is_not_busy_because_of_a_private_clone() {
     // Other tests start processes, which have copies of descriptors for moments.
     let mut tries = 0;
     while let Err(error) = other.destroy() {
-        assert_eq!(
-            error.kind(),
-            helix_zfs::zfs_core::ErrorKind::Busy,
-            "{error}"
-        );
+        assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
         tries += 1;
         assert!(tries < 500, "{error}");
         std::thread::sleep(Duration::from_millis(10));
@@ -170,10 +176,10 @@ fn what_a_killed_process_left_is_reaped_when_it_expires() {
         let root = zfs().dataset(root).unwrap();
         let snapshot = root.child("data").unwrap().snapshot("s").unwrap();
         let area = root.child("area").unwrap();
-        let spec = helix_zfs::ephemeral::EphemeralSpec::new(&area, "anna", "to die", HOUR);
+        let spec = EphemeralSpec::new(&area, "anna", "to die", HOUR);
         let make = |name: &str, mount| {
             let spec = spec.clone().name(name).mount(mount);
-            helix_zfs::ephemeral::Ephemeral::create(&snapshot, &spec).unwrap()
+            Ephemeral::create(&snapshot, &spec).unwrap()
         };
         let _unmounted = make("no", EphemeralMount::No);
         let _mounted = make("at", EphemeralMount::At(folder.into()));

@@ -89,9 +89,11 @@ fn nothing_is_reaped_that_is_not_an_expired_clone_of_ours() {
     let plan = self::plan(&area);
     let names = |plan: &ReapPlan| -> Vec<String> {
         let expired = plan.expired.iter();
-        expired
+        let mut names: Vec<String> = expired
             .map(|clone| clone.dataset.base().to_owned())
-            .collect()
+            .collect();
+        names.sort();
+        names
     };
     assert_eq!(names(&plan), ["promoted", "real"]);
     let ignored: Vec<_> = plan
