@@ -176,6 +176,7 @@ fn a_suspended_pool_answers_and_refuses() {
             assert_eq!(advice.code, StatusCode::IoFailureContinue);
         }
 
+        crate::layout::is_not_planned(of.name());
         refuse_everything(&of, &child, &stream);
 
         drop(suspended);

@@ -6,8 +6,8 @@ mod refused;
 
 use crate::support::{Scratch, TestPool, zfs};
 use helix_zfs::layout::{
-    Allow, Applied, ApplyOptions, Danger, DatasetLayout, DeviceMap, KeyError, Layout, Plan,
-    PoolLayout, PropertyValue, VdevLayout,
+    Allow, Applied, ApplyOptions, Danger, DatasetLayout, DeviceMap, KeyError, Layout, LayoutError,
+    Plan, PoolLayout, PropertyValue, VdevLayout,
 };
 use helix_zfs::zfs_core::Dataset;
 use helix_zfs::zfs_core::key::WrappingKey;
@@ -93,4 +93,19 @@ fn apply_all(layout: &Layout, map: &DeviceMap) {
     let again = planned(layout, map);
     assert!(again.is_empty(), "{:?}", lines(&again));
     assert_eq!(again.conflicts(), []);
+}
+
+/// That a pool cannot be compared with any layout, because it is suspended.
+pub(crate) fn is_not_planned(pool: &str) {
+    let mut layout = Layout::new();
+    let data = vec![VdevLayout::Device("disk".into())];
+    let wanted = PoolLayout {
+        data,
+        ..PoolLayout::default()
+    };
+    layout.pools.insert(pool.into(), wanted);
+    let map = DeviceMap::new().device("disk", "/dev/null");
+    let refused = layout.plan(&zfs(), &map).unwrap_err();
+    assert_eq!(refused.to_string(), format!("pool {pool} is SUSPENDED"));
+    assert!(matches!(refused, LayoutError::Unusable { .. }));
 }

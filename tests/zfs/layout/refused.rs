@@ -157,7 +157,7 @@ fn devices_of_others_are_taken_only_when_they_are_named() {
     );
     let pool = PoolLayout {
         data: vec![VdevLayout::Device("0".into())],
-        root: dataset(&[("mountpoint", "none")]),
+        root: tenant("root", &[("mountpoint", "none")]),
         ..PoolLayout::default()
     };
     let (mut layout, map) = on_files(&of, 1, pool);
@@ -184,6 +184,9 @@ fn devices_of_others_are_taken_only_when_they_are_named() {
     assert!(apply(&layout, &map, &named).is_complete());
     assert!(planned(&layout, &map).is_empty());
     assert_eq!(lines(&plan).len(), 2);
+    // All of the pool is encrypted, for its root has a key.
+    let child = format!("{}/x", of.name());
+    assert_eq!(zfs_get("encryptionroot", child), of.name());
 }
 
 #[test]
