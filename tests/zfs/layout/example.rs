@@ -147,7 +147,7 @@ fn as_the_commands_see_it() {
             "cache", "cache-1", "spares", "spare-1",
         ]
     );
-    for (name, property, value) in [
+    let wanted = [
         ("helix", "compression", "lz4"),
         ("helix", "mountpoint", "none"),
         ("helix/tenants", "atime", "off"),
@@ -168,8 +168,18 @@ fn as_the_commands_see_it() {
         ("helix/tenants/beta/metadata", "keystatus", "available"),
         ("helix/tenants/beta/metadata", "mounted", "no"),
         ("helix/scratch", "volblocksize", "16384"),
-    ] {
-        assert_eq!(zfs_get(property, name), value, "{property} of {name}");
+    ];
+    let mut properties: Vec<&str> = wanted.iter().map(|(_, property, _)| *property).collect();
+    properties.sort_unstable();
+    properties.dedup();
+    let columns = ["get", "-Hpr", "-o", "name,property,value"];
+    let shown = run(
+        "zfs",
+        &[&columns[..], &[&properties.join(","), "helix"]].concat(),
+    );
+    for (name, property, value) in wanted {
+        let line = format!("{name}\t{property}\t{value}");
+        assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
     }
     let ashift = run(
         "zpool",
