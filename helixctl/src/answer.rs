@@ -28,12 +28,13 @@ impl Answer {
         })
     }
 
-    /// Nothing for scripts, and `text` as it is.
+    /// A text as it is.
     pub(crate) fn raw(text: impl Into<String>) -> Self {
+        let text = text.into();
         Self {
             exit: Exit::Done,
-            data: Value::Null,
-            text: text.into(),
+            data: Value::from(text.as_str()),
+            text,
             failure: None,
         }
     }

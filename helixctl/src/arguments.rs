@@ -95,6 +95,48 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    /// Each command with all its arguments: one that clap stores otherwise than the type says would
+    /// be a panic.
+    #[test]
+    fn every_argument_can_be_taken() {
+        for line in [
+            "--json --yes --dry-run status tank --full-at 5",
+            "layout plan l.toml --devices d.toml --check --allow-destroy t/a --allow-remove t:d",
+            "layout apply l.toml --devices d.toml --keys k --despite-conflicts --allow-overwrite d",
+            "tenant create t/t a --key-file k --quota 1G --reservation 1M --sync always \
+             --filesystem-limit 3 --snapshot-limit 4",
+            "tenant rollback t/t/a s --destroy-newer --destroy t/a@b --destroy-guard g --keep k",
+            "guard take g t -r --git-sha a --helm-revision 1 --actor a --reason r --tag a --tag b",
+            "guard find t --name n --git-sha a --helm-revision 1 --actor a --tag a --since 1h \
+             --until 2026-01-31T12:00:00Z",
+            "guard resume t --abandon",
+            "guard retain t --last 1 --hourly 2 --daily 3 --weekly 4 --for 1d",
+            "guard retain t --policy p.json",
+            "clone create t/a@s --area t/e --name n --owner o --purpose p --expires-in 1h \
+             --writable --refquota 1G --mount-at /mnt",
+            "clone run t/a@s --area t/e --purpose p --mount-at /mnt -- sh -c true",
+            "clone extend t/e/n --expires-in 1h",
+            "quota show t -r --threshold 7 --fits 1G --user 1 --group 2 --project 3 --all",
+            "quota set t --quota 1G --refquota none --reservation 1M --refreservation none \
+             --filesystem-limit 3 --snapshot-limit none",
+            "quota owner t --user 1 --bytes none --objects 5",
+            "quota watch t -r --thresholds 1,2 --hysteresis 3 --every 1s --looks 2",
+            "quota forecast t -r --looks 3 --every 1s --within 1d",
+            "replicate serve t --listen a:1 --connections 1 --bandwidth 1M",
+            "replicate serve t --stdio",
+            "replicate pull t r --from a:1 --snapshot s",
+            "replicate pull t r --command c",
+            "key status t -r",
+            "key change t --key-file -",
+            "completion zsh",
+            "man --all .",
+        ] {
+            let words = std::iter::once("helixctl").chain(line.split_whitespace());
+            let parsed = Arguments::try_parse_from(words);
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
     /// Everything that can be typed is explained.
     #[test]
     fn everything_is_documented() {

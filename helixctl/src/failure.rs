@@ -243,8 +243,9 @@ impl From<EphemeralError> for Failure {
 
 impl From<ScopeError> for Failure {
     fn from(error: ScopeError) -> Self {
-        let exit = match &error {
-            ScopeError::Zfs(error) => Exit::of(error.kind()),
+        let exit = match error {
+            ScopeError::Rollback(error) => return error.into(),
+            ScopeError::Zfs(ref error) => Exit::of(error.kind()),
             ScopeError::NoSnapshot { .. } | ScopeError::NoStaging { .. } => Exit::NotFound,
             ScopeError::LimitReached { .. } => Exit::Full,
             // All others are refusals.

@@ -44,21 +44,25 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     u64::try_from(bytes / scale).map_err(|_| too_big())
 }
 
+/// A limit, or none. A type of its own: of an `Option` in an `Option` clap sees only the outer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<u64>);
+
 /// A limit: a size, or `none`.
-pub(crate) fn limit(text: &str) -> Result<Option<u64>, String> {
+pub(crate) fn limit(text: &str) -> Result<Limit, String> {
     match text {
-        "none" => Ok(None),
-        size => bytes(size).map(Some),
+        "none" => Ok(Limit(None)),
+        size => bytes(size).map(|bytes| Limit(Some(bytes))),
     }
 }
 
 /// A limit of a count: a number, or `none`.
-pub(crate) fn count(text: &str) -> Result<Option<u64>, String> {
+pub(crate) fn count(text: &str) -> Result<Limit, String> {
     match text {
-        "none" => Ok(None),
+        "none" => Ok(Limit(None)),
         number => number
             .parse()
-            .map(Some)
+            .map(|number| Limit(Some(number)))
             .map_err(|_| format!("{number:?} is no number, nor `none`")),
     }
 }
@@ -136,9 +140,9 @@ mod tests {
         ] {
             assert!(bytes(text).is_err(), "{text}");
         }
-        assert_eq!(limit("none"), Ok(None));
-        assert_eq!(limit("1K"), Ok(Some(1024)));
-        assert_eq!(count("12"), Ok(Some(12)));
+        assert_eq!(limit("none"), Ok(Limit(None)));
+        assert_eq!(limit("1K"), Ok(Limit(Some(1024))));
+        assert_eq!(count("12"), Ok(Limit(Some(12))));
         assert!(count("many").is_err());
     }
 

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
-use helix_zfs::zfs_core::{Dataset, Zfs};
+use helix_zfs::zfs_core::{Dataset, DatasetName, Zfs};
 use helix_zfs::{
     Change, GuardRail, RailFilter, RollbackOptions, RollbackPlan, RollbackReport,
     UnfinishedRollback,
@@ -45,6 +45,9 @@ pub(crate) enum Guard {
         #[arg(long)]
         abandon: bool,
     },
+    /// Removes the guard rails that a policy does not keep. Those that somebody holds, cloned, sends
+    /// or rolls back to stay.
+    Retain(super::retain::Retain),
     /// Releases a guard rail and destroys its snapshots.
     Remove {
         /// The dataset that it is of, with all below it.
@@ -206,9 +209,15 @@ impl Guard {
             }
             Self::Rollback(rollback) => {
                 let rail = find(&zfs, &rollback.parent, &rollback.name)?;
-                roll_back(console, &rail.rollback_plan()?, &rollback.options.options())
+                roll_back(
+                    console,
+                    &rail.rollback_plan()?,
+                    &[],
+                    &rollback.options.options(),
+                )
             }
             Self::Resume { parent, abandon } => resume(console, &zfs.dataset(&parent)?, abandon),
+            Self::Retain(retain) => retain.run(console, &zfs),
             Self::Remove { parent, name } => {
                 let rail = find(&zfs, &parent, &name)?;
                 let many = rail.snapshots().len();
@@ -364,10 +373,12 @@ fn losses(plan: &RollbackPlan) -> Vec<LossJson> {
     plan.losses().iter().map(of).collect()
 }
 
-/// Tells what a rollback would lose and what is in the way, and carries it out if nothing is.
+/// Tells what a rollback would lose and what is in the way, and carries it out if nothing is. It
+/// leaves datasets `without` the snapshot as they are.
 pub(crate) fn roll_back(
     console: &Console,
     plan: &RollbackPlan,
+    without: &[DatasetName],
     options: &RollbackOptions,
 ) -> Result<Answer, Failure> {
     let losses = losses(plan);
@@ -392,6 +403,10 @@ pub(crate) fn roll_back(
             String::from(if loss.mounted { "yes" } else { "no" }),
         ]);
     }
+    let mut page = rows.text();
+    for dataset in without {
+        page += &format!("{dataset} has no {}, and stays as it is\n", plan.point());
+    }
     let obstacles = plan.obstacles(options)?;
     let obstacles: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
     let details = json!({
@@ -400,23 +415,23 @@ pub(crate) fn roll_back(
         "atomic": plan.is_atomic(),
         "newer_guard_rails": plan.newer_guard_rails(),
         "losses": losses,
+        "without": without.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "obstacles": obstacles,
     });
     if !obstacles.is_empty() {
-        let mut text = rows.text();
         for obstacle in &obstacles {
-            text += &format!("in the way: {obstacle}\n");
+            page += &format!("in the way: {obstacle}\n");
         }
         let why = format!("{} things are in the way of the rollback", obstacles.len());
         let failure = Failure::refused(why).advice(
             "say --destroy-newer, --destroy or --destroy-guard for what may go; release holds and \
              destroy clones first",
         );
-        return Ok(Answer::new(&details, text)?.failed(failure));
+        return Ok(Answer::new(&details, page)?.failed(failure));
     }
     let many = losses.len();
     let written = show_bytes(plan.written());
-    let intent = Intent::new().details(&details, rows.text())?.loses(format!(
+    let intent = Intent::new().details(&details, page)?.loses(format!(
         "roll {many} datasets back to {}, losing {written}",
         plan.point()
     ));
@@ -486,5 +501,5 @@ fn resume(console: &Console, parent: &Dataset, abandon: bool) -> Result<Answer, 
         let text = format!("the rollback to {} is forgotten\n", first.point());
         return Answer::new(&json!({ "abandoned": first.point() }), text);
     }
-    roll_back(console, &first.plan()?, &first.options())
+    roll_back(console, &first.plan()?, &[], &first.options())
 }

@@ -6,5 +6,6 @@ pub(crate) mod key;
 pub(crate) mod layout;
 pub(crate) mod quota;
 pub(crate) mod replicate;
+pub(crate) mod retain;
 pub(crate) mod status;
 pub(crate) mod tenant;

@@ -17,7 +17,7 @@ use super::guard::datasets;
 use crate::answer::{Answer, Rows};
 use crate::console::{Console, Intent};
 use crate::failure::{Exit, Failure};
-use crate::quantity::{self, show_bytes, show_moment};
+use crate::quantity::{self, Limit, show_bytes, show_moment};
 
 /// `helixctl quota`.
 #[derive(Debug, Subcommand)]
@@ -73,10 +73,10 @@ pub(crate) struct OwnerQuota {
     owner: OwnerArguments,
     /// The most bytes, or `none`.
     #[arg(long, value_name = "SIZE", value_parser = quantity::limit, required_unless_present = "objects")]
-    bytes: Option<Option<u64>>,
+    bytes: Option<Limit>,
     /// The most files and directories, or `none`.
     #[arg(long, value_name = "NUMBER", value_parser = quantity::count)]
-    objects: Option<Option<u64>>,
+    objects: Option<Limit>,
 }
 
 #[derive(Debug, Args)]
@@ -155,22 +155,22 @@ pub(crate) struct Set {
 struct Limits {
     /// The most bytes for it and all below it, snapshots included, or `none`.
     #[arg(long, value_name = "SIZE", value_parser = quantity::limit)]
-    quota: Option<Option<u64>>,
+    quota: Option<Limit>,
     /// The most bytes that it references itself, or `none`.
     #[arg(long, value_name = "SIZE", value_parser = quantity::limit)]
-    refquota: Option<Option<u64>>,
+    refquota: Option<Limit>,
     /// The bytes that it and all below it are sure to get, or `none`.
     #[arg(long, value_name = "SIZE", value_parser = quantity::limit)]
-    reservation: Option<Option<u64>>,
+    reservation: Option<Limit>,
     /// The bytes that it is sure to get itself, or `none`.
     #[arg(long, value_name = "SIZE", value_parser = quantity::limit)]
-    refreservation: Option<Option<u64>>,
+    refreservation: Option<Limit>,
     /// The most datasets below it, or `none`.
     #[arg(long, value_name = "NUMBER", value_parser = quantity::count)]
-    filesystem_limit: Option<Option<u64>>,
+    filesystem_limit: Option<Limit>,
     /// The most snapshots of it and all below it, or `none`.
     #[arg(long, value_name = "NUMBER", value_parser = quantity::count)]
-    snapshot_limit: Option<Option<u64>>,
+    snapshot_limit: Option<Limit>,
 }
 
 impl Limits {
@@ -185,7 +185,7 @@ impl Limits {
             ("refreservation", self.refreservation),
         ];
         for (name, size) in sizes {
-            if let Some(size) = size {
+            if let Some(Limit(size)) = size {
                 let shown = size.map_or_else(|| String::from("none"), show_bytes);
                 words.push(format!("{name} to {shown}"));
             }
@@ -195,27 +195,27 @@ impl Limits {
             ("snapshot_limit", self.snapshot_limit),
         ];
         for (name, count) in counts {
-            if let Some(count) = count {
+            if let Some(Limit(count)) = count {
                 let shown = count.map_or_else(|| String::from("none"), |count| count.to_string());
                 words.push(format!("{name} to {shown}"));
             }
         }
-        if let Some(bytes) = self.quota {
+        if let Some(Limit(bytes)) = self.quota {
             props = props.set(Most::from(bytes));
         }
-        if let Some(bytes) = self.refquota {
+        if let Some(Limit(bytes)) = self.refquota {
             props = props.set(RefQuota::from(bytes));
         }
-        if let Some(bytes) = self.reservation {
+        if let Some(Limit(bytes)) = self.reservation {
             props = props.set(Reservation::from(bytes));
         }
-        if let Some(bytes) = self.refreservation {
+        if let Some(Limit(bytes)) = self.refreservation {
             props = props.set(RefReservation::from(bytes));
         }
-        if let Some(count) = self.filesystem_limit {
+        if let Some(Limit(count)) = self.filesystem_limit {
             props = props.set(FilesystemLimit::from(count));
         }
-        if let Some(count) = self.snapshot_limit {
+        if let Some(Limit(count)) = self.snapshot_limit {
             props = props.set(SnapshotLimit::from(count));
         }
         (props, words)
@@ -357,10 +357,10 @@ impl OwnerQuota {
         if let Some(answer) = console.before(&intent)? {
             return Ok(answer);
         }
-        if let Some(bytes) = self.bytes {
+        if let Some(Limit(bytes)) = self.bytes {
             dataset.set_owner_quota(owner, bytes)?;
         }
-        if let Some(objects) = self.objects {
+        if let Some(Limit(objects)) = self.objects {
             dataset.set_owner_object_quota(owner, objects)?;
         }
         let space = dataset.owner_space(owner)?;

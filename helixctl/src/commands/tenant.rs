@@ -5,7 +5,7 @@ use helix_zfs::scope::{Staging, TenantSnapshot};
 use helix_zfs::zfs_core::Zfs;
 use helix_zfs::zfs_core::key::Encryption;
 use helix_zfs::zfs_core::props::{PropertySet, Source, Sync, UserProps};
-use helix_zfs::{RollbackPlan, Tenant as Handle, TenantSpec};
+use helix_zfs::{Tenant as Handle, TenantSpec};
 use serde::Serialize;
 use serde_json::json;
 
@@ -150,9 +150,13 @@ impl Tenant {
                 name,
                 options,
             } => {
-                let found = handle(&zfs, &tenant)?.find_snapshot(&name)?;
-                let plan = RollbackPlan::of(&zfs, found.datasets(), &name)?;
-                super::guard::roll_back(console, &plan, &options.options())
+                let rollback = handle(&zfs, &tenant)?.rollback_plan(&name)?;
+                super::guard::roll_back(
+                    console,
+                    rollback.plan(),
+                    rollback.without(),
+                    &options.options(),
+                )
             }
             Self::Clone {
                 tenant,
