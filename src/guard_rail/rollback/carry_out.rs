@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use zfs_core::{BookmarkName, DatasetName, Errno, Error, Operation, SnapshotName};
+use zfs_core::{BookmarkName, DatasetName, Errno, Error, ErrorKind, Operation, SnapshotName};
 
 use super::intent::{self, Intent};
 use super::together::{self, Together};
@@ -42,9 +42,10 @@ impl RollbackPlan {
     ///
     /// [`Changed`](RollbackError::Changed), [`Obstructed`](RollbackError::Obstructed);
     /// [`Zfs`](RollbackError::Zfs) with the error of the step that failed: no dataset was rolled
-    /// back then, and none is marked, unless taking the marks off failed too. What kept states there
-    /// are stay, and are begun anew by the next run. Whatever a single dataset fails with is in the
-    /// report.
+    /// back then, and none is marked, unless taking the marks off failed too. Clones that keep
+    /// states of a run that failed later stay. If the program of the last step was stopped in the
+    /// middle, which takes a pool that is out of memory, all are marked, and the next run finishes
+    /// it. Whatever a single dataset fails with is in the report.
     ///
     /// # Privileges
     ///
@@ -64,7 +65,7 @@ impl RollbackPlan {
             return Err(RollbackError::Obstructed(obstacles));
         }
         let mut newer: Vec<SnapshotName> = now.newer().map(|newer| newer.name.clone()).collect();
-        let mut kept = Vec::new();
+        let mut kept = keep::kept_before(&now)?;
         if let (Some(name), false) = (&options.keep, now.is_kept()) {
             let (clones, states) = keep::keep(&now, name, observer)?;
             kept = clones;
@@ -101,8 +102,10 @@ impl RollbackPlan {
             Ok(()) => Ok(run.report),
             Err(error) => {
                 // Nothing is rolled back, so that there is nothing to finish, unless an earlier run
-                // rolled some of them back.
-                if run.marked && !begun {
+                // rolled some of them back, or the program was stopped in the middle.
+                if was_stopped(&error) {
+                    let _ = run.mark();
+                } else if run.marked && !begun {
                     let _ = intent::unmark(&now.zfs, &now.datasets());
                 }
                 Err(error)
@@ -124,6 +127,23 @@ impl RollbackPlan {
             None => Ok(now),
         }
     }
+}
+
+/// Whether a program was begun, and it is not known how far it came.
+fn was_stopped(error: &RollbackError) -> bool {
+    let RollbackError::Zfs(error) = error else {
+        return false;
+    };
+    error.operation() == Operation::RunProgram
+        && matches!(
+            error.kind(),
+            ErrorKind::ProgramFailed
+                | ErrorKind::InstructionLimit
+                | ErrorKind::MemoryLimit
+                | ErrorKind::TooBig
+                | ErrorKind::Interrupted
+                | ErrorKind::Protocol
+        )
 }
 
 /// A rollback that is under way.
@@ -188,7 +208,11 @@ impl Run<'_> {
         let failures = match outcome {
             Together::Busy => return Ok(false),
             Together::Refused(name, errno) => {
-                return Err(Error::in_program(Operation::Rollback, name, errno).into());
+                let operation = match name.contains('@') {
+                    true => Operation::DestroySnapshots,
+                    false => Operation::Rollback,
+                };
+                return Err(Error::in_program(operation, name, errno).into());
             }
             Together::Done => BTreeMap::new(),
             Together::Failed(failures) => failures,

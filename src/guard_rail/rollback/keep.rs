@@ -36,6 +36,13 @@ pub(super) fn is_marked(zfs: &Zfs, name: &SnapshotName, txg: u64, point: &str) -
     props.is_ok_and(|props| is_ours(&props, txg, point))
 }
 
+/// The clones that an earlier run made, if it died after that.
+pub(super) fn kept_before(plan: &RollbackPlan) -> Result<Vec<DatasetName>, RollbackError> {
+    let kept = |loss: &Loss| Some((loss.clone(), loss.intent.clone()?.keep?));
+    let kept = plan.losses.iter().filter_map(kept);
+    kept.map(|(loss, keep)| clone_of(&loss, &keep)).collect()
+}
+
 /// Where the state of a dataset is kept.
 fn clone_of(loss: &Loss, keep: &str) -> Result<DatasetName, RollbackError> {
     Ok(match loss.kind {

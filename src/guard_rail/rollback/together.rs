@@ -24,7 +24,7 @@ for i, name in ipairs(args.datasets) do
         if snapshot ~= point and zfs.get_prop(snapshot, 'createtxg') >= txg then
             if not doomed[snapshot] then return {changed = snapshot} end
             local failed = zfs.check.destroy(snapshot)
-            if failed ~= 0 then return {changed = snapshot} end
+            if failed ~= 0 then return {refused = snapshot, errno = failed} end
             found[#found + 1] = snapshot
         end
     end
@@ -52,6 +52,9 @@ end
 return {failures = failures}
 "#;
 
+/// The kernel's own limit.
+const MOST: u64 = 100_000_000;
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Answer {
@@ -69,7 +72,7 @@ pub(super) enum Together {
     Done,
     /// One is in use in a way that a program cannot roll back. Nothing was changed.
     Busy,
-    /// The kernel refused one of them. Nothing was changed.
+    /// The kernel would refuse one of them, a dataset or a newer snapshot. Nothing was changed.
     Refused(String, Errno),
     /// Nothing was found in the way, and yet these could not be destroyed or rolled back.
     Failed(BTreeMap<String, Errno>),
@@ -97,7 +100,11 @@ pub(super) fn roll_back(
         .iter()
         .map(|loss| i64::from_ne_bytes(loss.guid.to_ne_bytes()))
         .collect();
+    // A program that is stopped by a limit has done what it did.
+    let size = datasets.len() + newer.len();
     let program = ChannelProgram::new(TOGETHER)
+        .memory_limit((ChannelProgram::DEFAULT_MEMORY + size * 2048).min(100 << 20))
+        .instruction_limit((ChannelProgram::DEFAULT_INSTRUCTIONS + size as u64 * 1000).min(MOST))
         .argument("datasets", datasets.as_slice())
         .argument("point", plan.point.as_str())
         .argument("guids", guids)

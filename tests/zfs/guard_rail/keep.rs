@@ -150,9 +150,20 @@ fn a_volume_is_kept_beside_itself() {
     assert_eq!(report.kept[0].as_str(), format!("{name}-lost"));
     assert_eq!(zfs_get("origin", &report.kept[0]), format!("{name}@r"));
     let mut data = vec![0; before.len()];
-    let mut device = File::open(&device).unwrap();
-    device.read_exact(&mut data).unwrap();
+    let mut opened = File::open(&device).unwrap();
+    opened.read_exact(&mut data).unwrap();
     assert!(data == before);
+
+    // While it is open no program can roll it back, and it goes on its own.
+    drop(opened);
+    write(3);
+    let _opened = File::open(&device).unwrap();
+    let plan = rail.rollback_plan().unwrap();
+    assert!(plan.is_atomic());
+    let report = plan
+        .carry_out(&RollbackOptions::new(), &mut |_| {})
+        .unwrap();
+    assert!(report.is_complete() && !report.atomic, "{report:?}");
 }
 
 #[test]
