@@ -1,6 +1,6 @@
 //! What belongs to a tenant, and what can be done to it without touching another's.
 //!
-//! A [`Tenant`] is a subtree. [`Tenant::at`] gives the datasets in it as [`TenantDataset`]s, which can
+//! A [`Tenant`](crate::Tenant) is a subtree. [`Tenant::at`](crate::Tenant::at) gives the datasets in it as [`TenantDataset`]s, which can
 //! be made in no other way: whoever has one has something of this tenant and of no other. On them,
 //! and on the tenant as a whole, are the operations that an engineer needs: snapshots of everything
 //! at one moment ([`TenantSnapshot`]), clones in the tenant's own staging area ([`Staging`]),
