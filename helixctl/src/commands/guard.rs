@@ -322,8 +322,9 @@ impl Take {
         let datasets = datasets(zfs, &self.datasets, self.recursive)?;
         let mut intent = Intent::new();
         for dataset in &datasets {
+            let snapshot = dataset.name().snapshot(&self.name)?;
             dataset.stat()?;
-            intent = intent.change(format!("snapshot {}", dataset.name().snapshot(&self.name)?));
+            intent = intent.change(format!("snapshot {snapshot}"));
         }
         if let Some(answer) = console.before(&intent)? {
             return Ok(answer);
