@@ -283,7 +283,8 @@ impl GuardRail {
     /// Releases the guard rail's own hold, if it has one, and destroys its snapshots, all in one
     /// transaction group or none. Those that are gone already count as destroyed.
     ///
-    /// When they cannot be destroyed the hold is gone nonetheless.
+    /// When they cannot be destroyed they are held again. A process that dies in between leaves them
+    /// without a hold: [`hold`](Self::hold) and the next [retention](Retention) put it back.
     ///
     /// # Errors
     ///
@@ -295,7 +296,14 @@ impl GuardRail {
     /// Root, or the delegated permissions `release`, `destroy` and `mount` on each dataset.
     pub fn remove(&self) -> Result<()> {
         release(&self.zfs, &self.snapshots)?;
-        self.zfs.destroy_snapshots(&self.snapshots)
+        let destroyed = self.zfs.destroy_snapshots(&self.snapshots);
+        if destroyed.is_err() {
+            for snapshot in &self.snapshots {
+                // The caller has to know why they stay. One that is gone cannot be held.
+                let _ = hold_where_not_held(&self.zfs, std::slice::from_ref(snapshot));
+            }
+        }
+        destroyed
     }
 }
 

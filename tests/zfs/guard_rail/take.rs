@@ -222,9 +222,15 @@ fn a_guard_rail_goes_only_by_removal() {
     assert_eq!(rail.remove().unwrap_err().kind(), ErrorKind::Held);
     let there = |snapshot: &Snapshot| snapshot.exists().unwrap();
     assert!(rail.snapshots().iter().all(there));
+    // What could not be removed is held as before.
+    let holds = rail
+        .snapshots()
+        .iter()
+        .map(|snapshot| snapshot.holds().unwrap().len());
+    assert_eq!(holds.collect::<Vec<_>>(), [1, 2]);
     rail.snapshots()[1].release("backup").unwrap();
-    // One of them has its hold again, one is gone.
-    rail.snapshots()[0].hold("helix-guard-rail").unwrap();
+    // One of them is gone.
+    rail.snapshots()[1].release("helix-guard-rail").unwrap();
     rail.snapshots()[1].destroy().unwrap();
     assert_eq!(rail.hold().unwrap_err().kind(), ErrorKind::NotFound);
     rail.remove().unwrap();
