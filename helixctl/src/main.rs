@@ -1,8 +1,8 @@
 //! Helix's storage operations on OpenZFS, for people and scripts.
 //!
 //! Each module below `commands` is one subcommand, and thin: what it does is the library's
-//! `helix_zfs`. A command returns an [`Answer`](answer::Answer) or a [`Failure`](failure::Failure),
-//! and only [`Console`](console::Console) writes.
+//! `helix_zfs`. A command returns an [`Answer`](answer::Answer) or a [`Failure`],
+//! and only [`Console`] writes.
 
 #![forbid(unsafe_code)]
 
