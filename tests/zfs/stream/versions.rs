@@ -10,13 +10,13 @@ use helix_zfs::zfs_core::receive::ReceiveOptions;
 use helix_zfs::zfs_core::send::SendOptions;
 use helix_zfs::zfs_core::stream::ResumeToken;
 use helix_zfs::zfs_core::{Dataset, ErrorKind, Result, Snapshot, SnapshotName};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, mount};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::corpus::{self, Stream};
 use super::digests;
-use crate::support::{Scratch, zfs};
+use crate::support::{Scratch, unmount, zfs};
 
 /// How much of `compressed` had come when it was cut, which made `resumed` and `saved`.
 const CUT: usize = 30_000;
@@ -139,7 +139,7 @@ fn hash(snapshot: &Snapshot) -> String {
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut tree = Tree::default();
     tree.walk(dir.path(), ".");
-    unmount(dir.path(), UnmountFlags::empty()).expect("unmounted");
+    unmount(dir.path()).expect("unmounted");
     for list in [&mut tree.files, &mut tree.links, &mut tree.folders] {
         list.sort();
     }
