@@ -174,7 +174,8 @@ impl Ephemeral {
             })
     }
 
-    /// Starts a process where the clone is mounted. The clone cannot be removed while it runs in it.
+    /// Starts a process where the clone is mounted. The clone cannot be removed while the process has
+    /// its working folder or an open file in it.
     ///
     /// # Errors
     ///
@@ -203,8 +204,8 @@ impl Ephemeral {
     ///
     /// # Errors
     ///
-    /// As [`EphemeralClone::remove`]; [`InUse`](EphemeralError::InUse) also while a process runs in
-    /// its private namespace.
+    /// As [`EphemeralClone::remove`]; [`InUse`](EphemeralError::InUse) also while a process in its
+    /// private namespace uses it.
     ///
     /// # Privileges
     ///

@@ -27,9 +27,9 @@
 //! # Who does it
 //!
 //! There is no thread in the background. The caller who has waited longest leads: it takes the
-//! requests of all to the kernel, while the next batch gathers. A caller waits for others only for
-//! [`gather`](GroupCommitOptions::gather) when its pool is idle, and never longer than for
-//! [`max_wait`](GroupCommitOptions::max_wait) before its request goes to the kernel, whatever a batch
+//! requests of all to the kernel, while the next batch gathers. When its pool is idle, it goes as soon
+//! as nobody came for the time [`gather`](GroupCommitOptions::gather). Nobody waits longer than for
+//! [`max_wait`](GroupCommitOptions::max_wait) before a request goes to the kernel, whatever a batch
 //! before it does there. How long the kernel then takes is the kernel's: on a suspended pool, until
 //! that goes on.
 //!
@@ -77,18 +77,19 @@ impl Default for GroupCommitOptions {
 }
 
 impl GroupCommitOptions {
-    /// Gathers for 2 ms, lets nobody wait for more than 50 ms, and takes up to 512 snapshots at once.
+    /// Gathers until nobody came for 2 ms, lets nobody wait for more than 20 ms, and takes up to 512
+    /// snapshots at once.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             gather: Duration::from_millis(2),
-            max_wait: Duration::from_millis(50),
+            max_wait: Duration::from_millis(20),
             max_batch: 512,
         }
     }
 
-    /// How long the first request for an idle pool waits for others. It is what a caller who is alone
-    /// pays. 0 goes to the kernel at once, and lets the others have the next batch.
+    /// How long a request for an idle pool waits for another one to come, and that one for the next.
+    /// It is what a caller who is alone pays. 0 goes to the kernel at once, and lets the others have the next batch.
     #[must_use]
     pub const fn gather(mut self, time: Duration) -> Self {
         self.gather = time;

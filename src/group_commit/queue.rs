@@ -69,10 +69,11 @@ impl Lane {
         };
         let until = match self.waiting.get(own) {
             _ if self.waiting.len() >= options.max_batch => now,
-            // The first wakes at the end of the gathering, and takes the others along. They trust in
+            // The first goes when nobody came for a while, and takes the others along. They trust in
             // that no longer than for the bound.
             Some(request) if own == 0 && self.in_flight == 0 => {
-                later(request.arrived, options.gather.min(options.max_wait))
+                let last = self.waiting.back().unwrap_or(request);
+                later(last.arrived, options.gather).min(later(request.arrived, options.max_wait))
             }
             Some(request) => later(request.arrived, options.max_wait),
             None => now,
@@ -191,6 +192,20 @@ mod tests {
         let turn = lane.turn(&second, &options(), now + 99 * MS);
         assert!(matches!(turn, Turn::Wait));
         assert_eq!(lane.in_flight, 1);
+    }
+
+    #[test]
+    fn gathering_ends_when_nobody_comes_or_at_the_bound() {
+        let now = Instant::now();
+        let mut lane = lane(&["tank/a@1"], now);
+        let first = waiter(&lane, 0);
+        lane.waiting.push_back(request("tank/b@1", now + MS));
+        let turn = lane.turn(&first, &options(), now + 2 * MS);
+        assert!(matches!(turn, Turn::WaitUntil(until) if until == now + 3 * MS));
+        lane.waiting.pop_back();
+        lane.waiting.push_back(request("tank/b@1", now + 49 * MS));
+        let turn = lane.turn(&first, &options(), now + 49 * MS);
+        assert!(matches!(turn, Turn::WaitUntil(until) if until == now + 50 * MS));
     }
 
     #[test]
