@@ -267,8 +267,18 @@ impl Mounted {
         let dir = TempDir::with_prefix("helix-zfs-").expect("a temporary folder");
         let name = dataset.name().as_str();
         // Where it belongs is of interest to the commands only, which take their time.
-        mount(name, dir.path(), "zfs", MountFlags::empty(), None).expect("mounted");
-        Self(dir)
+        for _ in 0..1000 {
+            match mount(name, dir.path(), "zfs", MountFlags::empty(), None) {
+                // A mount namespace that another test has just made, or a process that it starts,
+                // still has a copy of the mount before.
+                Err(rustix::io::Errno::BUSY) => std::thread::sleep(Duration::from_millis(10)),
+                outcome => {
+                    outcome.expect("mounted");
+                    return Self(dir);
+                }
+            }
+        }
+        panic!("{name} stays busy");
     }
 
     pub(crate) fn path(&self, file: &str) -> PathBuf {
