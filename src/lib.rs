@@ -38,16 +38,21 @@
 #![forbid(unsafe_code)]
 
 pub mod ephemeral;
+mod error;
+pub mod gate;
 pub mod group_commit;
 mod guard_rail;
+pub mod key;
 pub mod layout;
 mod mount_policy;
 pub mod quota;
+pub mod replica;
 pub mod replicate;
 pub mod scope;
 mod step;
 mod tenant;
 
+pub use error::{Error, Result};
 pub use guard_rail::{
     Change, DatasetOutcome, GuardRail, Loss, NewerSnapshot, Obstacle, RailFilter, RollbackChange,
     RollbackError, RollbackOptions, RollbackPlan, RollbackReport, TakeChange, UnfinishedRollback,

@@ -1,0 +1,1 @@
+//! Keys of tenants, from where they are kept.

@@ -1,0 +1,1 @@
+//! Read replicas that follow their source, and take its place.
