@@ -51,10 +51,15 @@ enum Ran {
 }
 
 /// Takes the snapshots of a batch, and answers each request. Whether programs can go on being used.
-pub(super) fn take(zfs: &Zfs, mut batch: Vec<Request>, deliver: Deliver<'_>) -> bool {
+pub(super) fn take(
+    zfs: &Zfs,
+    mut batch: Vec<Request>,
+    memory: usize,
+    deliver: Deliver<'_>,
+) -> bool {
     let mut programs = true;
     if fits_program(&batch) {
-        batch = match run_program(zfs, batch, deliver) {
+        batch = match run_program(zfs, batch, memory, deliver) {
             Ran::Left(batch) => batch,
             Ran::Forbidden(batch) => {
                 programs = false;
@@ -95,16 +100,15 @@ fn alike(batch: &mut Vec<Request>) -> Vec<Request> {
     same
 }
 
-fn run_program(zfs: &Zfs, batch: Vec<Request>, deliver: Deliver<'_>) -> Ran {
+fn run_program(zfs: &Zfs, batch: Vec<Request>, memory: usize, deliver: Deliver<'_>) -> Ran {
     let Some(pool) = batch.first().map(|request| request.name.pool()) else {
         return Ran::Left(batch);
     };
     let ran = zfs.pool(pool).and_then(|pool| {
-        let program = batch
-            .iter()
-            .fold(ChannelProgram::new(PROGRAM), |program, request| {
-                program.argument(request.name.as_str(), table(&request.props))
-            });
+        let program = batch.iter().fold(
+            ChannelProgram::new(PROGRAM).memory_limit(memory),
+            |program, request| program.argument(request.name.as_str(), table(&request.props)),
+        );
         pool.run_program(&program)
     });
     let failed: BTreeMap<CString, i64> = match ran {
@@ -117,11 +121,11 @@ fn run_program(zfs: &Zfs, batch: Vec<Request>, deliver: Deliver<'_>) -> Ran {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ran::Forbidden(batch),
         // It did not begin. The plain call says more.
         Err(error) if began_not(&error) => return Ran::Left(batch),
+        Err(error) if error.errno() == Some(Errno::ENOSPC) => {
+            return Ran::Left(untaken(zfs, batch, &error, deliver));
+        }
         Err(error) => {
-            for request in batch {
-                let error = error.of_item(request.name.as_str());
-                deliver(request, Err(error));
-            }
+            refuse(batch, &error, deliver);
             return Ran::Left(Vec::new());
         }
     };
@@ -141,7 +145,32 @@ fn began_not(error: &Error) -> bool {
             | ErrorKind::PoolSuspended
             | ErrorKind::InvalidArgument
             | ErrorKind::InvalidProgram
-    ) || error.errno() == Some(Errno::ENOSPC)
+    )
+}
+
+/// Those of a batch whose snapshots are certainly not taken, of a program that ended with `error`:
+/// no space, which it is before a program begins when the pool is full, and in the middle of one
+/// that is out of memory. Of the others it cannot be told who took them, and with which properties.
+fn untaken(zfs: &Zfs, batch: Vec<Request>, error: &Error, deliver: Deliver<'_>) -> Vec<Request> {
+    let names: Vec<&str> = batch.iter().map(|request| request.name.as_str()).collect();
+    let pool = batch.first().map_or("", |request| request.name.pool());
+    let Ok(exist) = zfs.pool(pool).and_then(|pool| pool.exist_together(&names)) else {
+        refuse(batch, error, deliver);
+        return Vec::new();
+    };
+    let mut exist = exist.into_iter();
+    let (there, untaken) = batch
+        .into_iter()
+        .partition(|_| exist.next().unwrap_or(true));
+    refuse(there, error, deliver);
+    untaken
+}
+
+fn refuse(batch: Vec<Request>, error: &Error, deliver: Deliver<'_>) {
+    for request in batch {
+        let error = error.of_item(request.name.as_str());
+        deliver(request, Err(error));
+    }
 }
 
 fn table(props: &UserProps) -> NvMap {
@@ -174,19 +203,13 @@ fn take_alike(zfs: &Zfs, mut batch: Vec<Request>, deliver: Deliver<'_>) {
             .into_iter()
             .partition(|request| is_at_fault(&error, request.name.as_str()));
         let found = !bad.is_empty();
-        for request in bad {
-            let error = error.of_item(request.name.as_str());
-            deliver(request, Err(error));
-        }
+        refuse(bad, &error, deliver);
         batch = rest;
         if found {
             continue;
         }
         if concerns_all(&error) {
-            for request in batch.drain(..) {
-                let error = error.of_item(request.name.as_str());
-                deliver(request, Err(error));
-            }
+            refuse(std::mem::take(&mut batch), &error, deliver);
         } else {
             // The kernel did not say which: a limit, a permission, the space for all together.
             let second = batch.split_off(batch.len() / 2);

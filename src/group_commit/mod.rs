@@ -56,6 +56,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use zfs_core::program::ChannelProgram;
 use zfs_core::props::UserProps;
 use zfs_core::{Result, SnapshotName, Zfs};
 
@@ -68,6 +69,7 @@ pub struct GroupCommitOptions {
     gather: Duration,
     max_wait: Duration,
     max_batch: usize,
+    memory: usize,
 }
 
 impl Default for GroupCommitOptions {
@@ -85,6 +87,7 @@ impl GroupCommitOptions {
             gather: Duration::from_millis(2),
             max_wait: Duration::from_millis(20),
             max_batch: 512,
+            memory: ChannelProgram::DEFAULT_MEMORY,
         }
     }
 
@@ -108,6 +111,16 @@ impl GroupCommitOptions {
     #[must_use]
     pub const fn max_batch(mut self, snapshots: usize) -> Self {
         self.max_batch = if snapshots == 0 { 1 } else { snapshots };
+        self
+    }
+
+    /// How many bytes of kernel memory the channel program of a batch may use, in which snapshots
+    /// have properties of their own. One that needs more ends early: the snapshots that are there
+    /// then fail as `MemoryLimit`, since it is not known who took them, and the others are taken
+    /// without a program.
+    #[must_use]
+    pub const fn program_memory(mut self, bytes: usize) -> Self {
+        self.memory = bytes;
         self
     }
 }
@@ -314,13 +327,18 @@ impl Batch {
         let shared = Arc::clone(&self.shared);
         let requests = std::mem::take(&mut self.requests);
         let size = requests.len();
-        let programs = batch::take(&shared.zfs, requests, &mut |request, taken| {
-            request.waiter.answer(taken.map(|txg| Committed {
-                snapshot: request.name,
-                txg,
-                batch: size,
-            }));
-        });
+        let programs = batch::take(
+            &shared.zfs,
+            requests,
+            shared.options.memory,
+            &mut |request, taken| {
+                request.waiter.answer(taken.map(|txg| Committed {
+                    snapshot: request.name,
+                    txg,
+                    batch: size,
+                }));
+            },
+        );
         if !programs {
             shared.programs.store(false, Ordering::Relaxed);
         }

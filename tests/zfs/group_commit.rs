@@ -439,3 +439,45 @@ fn everyone_gets_its_own_answer() {
         assert_eq!(taken.len() + exist.len(), 1 + 14 - 2);
     }
 }
+
+#[test]
+fn a_program_without_memory_is_made_up_for() {
+    let scratch = Scratch::new("memory");
+    let datasets = filesystems(&scratch, 6);
+    // From one that does not begin to one that comes to its end: what is short of memory is taken
+    // without a program.
+    for (step, kib) in [8, 32, 1024].iter().enumerate() {
+        let long = Duration::from_secs(60);
+        let options = GroupCommitOptions::new()
+            .gather(long)
+            .max_wait(long)
+            .max_batch(datasets.len())
+            .program_memory(kib << 10);
+        let short = format!("s{step}");
+        // Half of them fail, which takes memory.
+        for dataset in datasets.iter().step_by(2) {
+            dataset
+                .snapshot(&short)
+                .unwrap()
+                .create(&UserProps::new())
+                .unwrap();
+        }
+        let requests = datasets
+            .iter()
+            .enumerate()
+            .map(|(n, dataset)| (name(dataset, &short), by(n)));
+        let answers = at_once(&GroupCommit::new(&zfs(), options), requests);
+        for (n, answer) in answers.iter().enumerate() {
+            let kind = answer.as_ref().err().map(helix_zfs::zfs_core::Error::kind);
+            let expected: &[Option<ErrorKind>] = match n % 2 {
+                0 => &[Some(ErrorKind::AlreadyExists), Some(ErrorKind::MemoryLimit)],
+                _ => &[None, Some(ErrorKind::MemoryLimit)],
+            };
+            assert!(expected.contains(&kind), "{kib} KiB, {n}: {kind:?}");
+            if kind.is_none() {
+                let snapshot = format!("{}@{short}", datasets[n].name());
+                assert_eq!(zfs_get("helix:by", &snapshot), n.to_string());
+            }
+        }
+    }
+}
