@@ -22,6 +22,8 @@ const PACKAGES: &[&str] = &[
     "mmdebstrap",
     "mount",
     "pkg-config",
+    "postgresql",
+    "python3-venv",
     "qemu-system-x86",
     "xz-utils",
     "zstd",
@@ -115,6 +117,7 @@ fn check_tools() -> Result<()> {
         "setpriv",
         "cc",
         "pkg-config",
+        "python3",
     ];
     let path = std::env::var_os("PATH").unwrap_or_default();
     let missing: Vec<_> = tools
@@ -125,8 +128,8 @@ fn check_tools() -> Result<()> {
         return Ok(());
     }
     bail!(
-        "this system is neither Debian nor Ubuntu: install what provides {}, libclang, and the \
-         development files of libzfs_core and libnvpair, and set HELIX_ZFS_MIRROR to the URL of \
+        "this system is neither Debian nor Ubuntu: install what provides {}, PostgreSQL, libclang, \
+         and the development files of libzfs_core and libnvpair, and set HELIX_ZFS_MIRROR to the URL of \
          a Debian mirror",
         missing.join(", ")
     )

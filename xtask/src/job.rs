@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use crate::cache::RunDir;
 use crate::guest::Guest;
 use crate::kvm;
+use crate::link::{self, Link};
 use crate::payload::Payload;
 use crate::qemu::{self, Machine, Outcome, Sink};
 
@@ -25,6 +26,8 @@ pub(crate) struct Job {
     pub(crate) out: Option<PathBuf>,
     /// Sizes of scratch disks in bytes.
     pub(crate) disks: Vec<u64>,
+    /// Its network cards.
+    pub(crate) links: Vec<Link>,
     pub(crate) cpus: u32,
     pub(crate) memory_mib: u32,
     pub(crate) timeout: Duration,
@@ -47,6 +50,7 @@ impl Job {
             environment: Vec::new(),
             out: None,
             disks: Vec::new(),
+            links: Vec::new(),
             cpus: 1,
             memory_mib: 2048,
             timeout: Duration::from_secs(1800),
@@ -68,6 +72,7 @@ impl Job {
         for (name, value) in &self.environment {
             payload.env(name, value)?;
         }
+        payload.env(link::ADDRESSES, link::addresses(&self.links).as_ref())?;
         let interactive = match self.command.split_first() {
             Some((program, arguments)) => {
                 payload.command(program, arguments)?;
@@ -83,11 +88,13 @@ impl Job {
             accelerator,
             cpus: self.cpus,
             memory_mib: self.memory_mib,
-            disks: &self.disks,
+            disks: self.disks.len(),
+            links: &self.links,
             out: self.out.is_some(),
             boot_timeout: qemu::BOOT_TIMEOUT,
             timeout: self.timeout,
         };
+        qemu::make_disks(run.path(), &self.disks)?;
         let start = Instant::now();
         let outcome = if interactive {
             qemu::run_shell(run.path(), &machine)?

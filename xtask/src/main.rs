@@ -7,6 +7,7 @@
 )]
 
 mod abi;
+mod bao;
 mod bench;
 mod bindings;
 mod cache;
@@ -19,6 +20,7 @@ mod host;
 mod job;
 mod kvm;
 mod libtest;
+mod link;
 mod native;
 mod payload;
 mod progress;
@@ -45,10 +47,11 @@ cargo xtask COMMAND
                        benchmarks in one guest, as a table and as JSON;
                        --host: only what needs no ZFS
   vm [--zfs V] [--mem MiB] [--cpus N] [--disk SIZE]... [--file PATH[:NAME]]...
-     [--env K=V]... [--out DIR] [--timeout S] -- PROGRAM [ARGS]...
+     [--env K=V]... [--bao] [--out DIR] [--timeout S] -- PROGRAM [ARGS]...
                        runs a program in a fresh guest as root with ZFS loaded:
                        a path is a file of the host, a bare name a command of
-                       the guest (zfs, zpool, sh ...) or else of the host
+                       the guest (zfs, zpool, sh ...) or else of the host;
+                       --bao: with a real OpenBao that the guest can reach
   vm [--zfs V] --shell an interactive shell in a fresh guest
 
   bindings [--check]   generates zfs-core-sys/src/bindings.rs from the headers of
@@ -93,6 +96,9 @@ fn run() -> anyhow::Result<ExitCode> {
         }
         Some(other) => return Err(other.unexpected().into()),
     };
+    if command == link::RELAY {
+        return link::relay(arguments);
+    }
     cache::clean_up_on_signals()?;
     match command.as_str() {
         "setup" => setup::run(arguments),

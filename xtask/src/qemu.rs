@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::guest::Guest;
+use crate::link::Link;
 use crate::progress;
 
 /// Quiet, quick, and a machine that ends at once when its kernel fails.
@@ -42,8 +43,9 @@ pub(crate) struct Machine<'a> {
     pub(crate) accelerator: Accelerator,
     pub(crate) cpus: u32,
     pub(crate) memory_mib: u32,
-    /// Sizes of scratch disks in bytes.
-    pub(crate) disks: &'a [u64],
+    /// The number of scratch disks, see [`make_disks`].
+    pub(crate) disks: usize,
+    pub(crate) links: &'a [Link],
     /// Whether /out of the guest is wanted as `out.tar`.
     pub(crate) out: bool,
     /// How long the guest may take until the program starts.
@@ -95,7 +97,6 @@ fn boot_once(
     stdout: Sink<'_>,
     stderr: Sink<'_>,
 ) -> Result<Outcome> {
-    make_disks(dir, machine.disks)?;
     let mut command = command(dir, machine);
     for (index, name) in ["stdout", "stderr"].into_iter().enumerate() {
         // What QEMU itself has to say is in its log, see `command`.
@@ -126,7 +127,6 @@ fn boot_once(
 
 /// Runs `dir/payload.tar` with the guest's shell on this terminal.
 pub(crate) fn run_shell(dir: &Path, machine: &Machine<'_>) -> Result<Outcome> {
-    make_disks(dir, machine.disks)?;
     let mut command = command(dir, machine);
     port(&mut command, "status", "status");
     command.args(["-chardev", "stdio,id=shell,signal=off"]);
@@ -191,13 +191,16 @@ fn command(dir: &Path, machine: &Machine<'_>) -> Command {
         "file=payload.tar,if=none,id=payload,format=raw,readonly=on",
     ]);
     command.args(["-device", "virtio-blk-pci,drive=payload"]);
-    for index in 0..machine.disks.len() {
+    for index in 0..machine.disks {
         command.arg("-drive").arg(format!(
             "file=disk{index},if=none,id=disk{index},format=raw,cache=unsafe,discard=unmap"
         ));
         command
             .arg("-device")
             .arg(format!("virtio-blk-pci,drive=disk{index}"));
+    }
+    for (index, link) in machine.links.iter().enumerate() {
+        link.add_to(&mut command, index);
     }
     command.args(["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]);
     command.args([
@@ -219,7 +222,7 @@ fn port(command: &mut Command, name: &str, path: &str) {
 
 /// Sparse files with one partition each: nobody in the guest would answer ZFS when it asks for a
 /// whole disk to be partitioned.
-fn make_disks(dir: &Path, sizes: &[u64]) -> Result<()> {
+pub(crate) fn make_disks(dir: &Path, sizes: &[u64]) -> Result<()> {
     for (index, size) in sizes.iter().enumerate() {
         let mut file = File::create(dir.join(format!("disk{index}")))?;
         file.write_all(&partition_table(*size)?)?;

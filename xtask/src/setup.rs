@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: the host's packages and the guests.
+//! `cargo xtask setup`: the host's packages, the guests, and the servers that tests need.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -32,6 +32,12 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Result<ExitCode> {
             guest.packages()?
         );
     }
+    let bao = servers::bao::install()?;
+    println!(
+        "OpenBao {} is ready: {}",
+        servers::bao::VERSION,
+        bao.display()
+    );
     println!("setup: all is ready ({} s)", start.elapsed().as_secs());
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use lexopt::prelude::*;
 
+use crate::bao;
 use crate::cache::RunDir;
 use crate::cargo;
 use crate::guest::{Check, Guest, Version};
@@ -321,6 +322,7 @@ fn guest_run(
     job.memory_mib = 3072;
     job.disks = vec![4 << 30; 4];
     job.timeout = TIMEOUT;
+    let _bao = bao::give(&mut job)?;
 
     eprintln!("tests on real ZFS: guest {name} ...");
     let results = Mutex::new(Results::default());

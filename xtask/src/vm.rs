@@ -10,14 +10,23 @@ use lexopt::prelude::*;
 use crate::guest::Version;
 use crate::job::Job;
 use crate::qemu::Outcome;
-use crate::{progress, setup};
+use crate::{bao, progress, setup};
 
 const TIMED_OUT: u8 = 124;
 const GUEST_FAILED: u8 = 125;
 
 pub(crate) fn run(arguments: lexopt::Parser) -> Result<ExitCode> {
-    let (version, job) = parse(arguments)?;
+    let Request {
+        version,
+        mut job,
+        bao,
+    } = parse(arguments)?;
     let guest = setup::ready_one(version)?;
+    let _bao = if bao {
+        Some(bao::give(&mut job)?)
+    } else {
+        None
+    };
     let report = job.run(
         &guest,
         &mut |bytes| progress::pass_on(&mut std::io::stdout(), bytes),
@@ -43,8 +52,16 @@ pub(crate) fn run(arguments: lexopt::Parser) -> Result<ExitCode> {
     }))
 }
 
-fn parse(mut arguments: lexopt::Parser) -> Result<(Version, Job)> {
+struct Request {
+    version: Version,
+    job: Job,
+    /// Whether the guest can reach an OpenBao server.
+    bao: bool,
+}
+
+fn parse(mut arguments: lexopt::Parser) -> Result<Request> {
     let mut version = Version::V2_1;
+    let mut bao = false;
     let mut job = Job::new(Vec::new());
     let mut shell = false;
     while let Some(argument) = arguments.next()? {
@@ -61,6 +78,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<(Version, Job)> {
             }
             Long("out") => job.out = Some(arguments.value()?.into()),
             Long("timeout") => job.timeout = Duration::from_secs(arguments.value()?.parse()?),
+            Long("bao") => bao = true,
             Long("shell") => shell = true,
             Value(program) => {
                 job.command.push(program);
@@ -73,7 +91,7 @@ fn parse(mut arguments: lexopt::Parser) -> Result<(Version, Job)> {
         shell == job.command.is_empty(),
         "vm takes either --shell or `-- PROGRAM [ARGS]...`"
     );
-    Ok((version, job))
+    Ok(Request { version, job, bao })
 }
 
 /// A size in bytes, or with the suffix K, M, G or T.
@@ -115,19 +133,18 @@ fn file(text: &str) -> Result<(PathBuf, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{file, size};
-    use crate::guest::Version;
-    use crate::job::Job;
+    use super::{Request, file, size};
 
-    fn parse(arguments: &[&str]) -> anyhow::Result<(Version, Job)> {
+    fn parse(arguments: &[&str]) -> anyhow::Result<Request> {
         super::parse(lexopt::Parser::from_args(arguments))
     }
 
     #[test]
     fn the_program_keeps_its_own_options() {
-        let (version, job) = parse(&[
+        let Request { version, job, bao } = parse(&[
             "--zfs",
             "2.4",
+            "--bao",
             "--disk",
             "1G",
             "--disk=64M",
@@ -142,15 +159,15 @@ mod tests {
             "-v",
         ])
         .unwrap();
+        assert!(bao);
         assert_eq!(version.name(), "2.4");
         assert_eq!(job.disks, [1 << 30, 64 << 20]);
         assert_eq!(job.environment, [("A".to_owned(), "b=c".into())]);
         assert_eq!(job.timeout.as_secs(), 9);
         assert_eq!(job.command, ["./x", "--zfs", "--", "-v"]);
-        assert_eq!(
-            parse(&["zfs", "list", "-H"]).unwrap().1.command,
-            ["zfs", "list", "-H"]
-        );
+        let plain = parse(&["zfs", "list", "-H"]).unwrap();
+        assert_eq!(plain.job.command, ["zfs", "list", "-H"]);
+        assert!(!plain.bao);
     }
 
     #[test]

@@ -27,6 +27,14 @@ export HELIX_ZFS_DISKS="${HELIX_ZFS_DISKS# }"
 . /helix/env
 cd /helix/files
 
+# The network cards come in the order of their addresses.
+card=0
+for address in $HELIX_GUEST_ADDRESSES; do
+    ip address add "$address" dev "eth$card"
+    ip link set "eth$card" up
+    card=$((card + 1))
+done
+
 port() {
     for port in /sys/class/virtio-ports/*; do
         read -r name <"$port/name"

@@ -101,7 +101,8 @@ printf '\001\147\145\150' >"$tree/etc/hostid"
 ln -s /proc/self/mounts "$tree/etc/mtab"
 
 # Kernel modules: plain and without debug data, in the order in which they load.
-for module in virtio_pci virtio_mmio virtio_console virtio_blk virtio_rng loop ext4 overlay zfs; do
+for module in virtio_pci virtio_mmio virtio_console virtio_blk virtio_rng virtio_net loop ext4 \
+    overlay zfs; do
     chroot "$root" modprobe -S "$kernel" --show-depends "$module"
 done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' >"$out/modules.list"
 while read -r path; do
