@@ -6,10 +6,16 @@
 
 mod capability;
 mod operation;
+pub mod queue;
 mod refusal;
 mod scope;
 
 pub use capability::Capability;
 pub use operation::{Operation, UnknownOperation};
+#[cfg(feature = "sqlite")]
+pub use queue::SqliteQueue;
+pub use queue::{
+    AfterFailure, Job, JobFilter, JobId, JobQueue, JobSpec, JobState, Lease, QueueError,
+};
 pub use refusal::{Refusal, RefusalReason};
 pub use scope::Scope;
