@@ -9,5 +9,7 @@ pub use fence::PostgresFences;
 #[cfg(feature = "sqlite")]
 pub use fence::SqliteFences;
 pub use fence::{Fence, FenceError, FencingStore, GroupName, NameError, NodeName, SnapshotMark};
-pub use machine::{Action, Candidate, Command, Event, NotPromoted, Role, Standing, UnknownRole};
+pub use machine::{
+    Action, Candidate, Command, Declined, Event, Machine, Role, Standing, State, UnknownRole,
+};
 pub use policy::{Acknowledge, Automatic, Follow, Lag, LagLimit, Policy, PolicyError};

@@ -103,8 +103,8 @@ pub struct Policy {
     /// The source stops so much before its lease ends, and a replica waits so much longer.
     #[serde(with = "length")]
     pub clock_margin: Duration,
-    /// Whether a former source becomes a replica of the new one by itself, as soon as that was
-    /// written to. What only the former source had is kept beside.
+    /// Whether a former source becomes a replica of the new one by itself, and a replica that has
+    /// what the source does not have, too. What only they have is kept beside.
     pub rebuild: bool,
 }
 

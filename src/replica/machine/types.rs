@@ -93,7 +93,8 @@ pub struct Candidate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Command {
-    /// Take over from the source.
+    /// Take over from the source, as soon as its lease is over. A source that was to hand over
+    /// stays what it is.
     Promote {
         /// However far behind it is. An acknowledged snapshot is never given up.
         accept_lag: bool,
@@ -110,8 +111,8 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Event {
-    /// The process started, and the dataset says this. It is read-only until an action says
-    /// otherwise.
+    /// The process started, and the dataset says this. It may be writable: the first action makes
+    /// that of a source read-only, until its lease is renewed.
     Started(Standing),
     /// Time passed.
     Tick,
@@ -119,12 +120,19 @@ pub enum Event {
     Command(Command),
     /// The fence, as it was read, or as it was written.
     Fence(Fence),
+    /// The group has no fence.
+    NoFence,
     /// The fence was not written, because it had become this one.
     FenceMoved(Fence),
     /// The fencing store could not be used. What was to be written may have been.
     StoreFailed,
     /// The dataset says this now.
-    Became(Standing),
+    Became {
+        /// What it is.
+        standing: Standing,
+        /// Whether it can be written to.
+        writable: bool,
+    },
     /// That could not be done. The node tries again.
     ActionFailed,
     /// What a look for a takeover found.
@@ -147,12 +155,14 @@ pub enum Event {
     },
     /// The source could not be reached.
     SourceUnreachable,
+    /// The source does not have what this replica has.
+    Diverged,
     /// This node's own pool says of itself whether it is healthy.
     PoolHealth {
         /// Whether it is.
         healthy: bool,
     },
-    /// A snapshot was taken here, the newest.
+    /// A snapshot was taken here, the newest. After a start, the newest that there is.
     Snapshot(SnapshotMark),
     /// A replica says that it has a snapshot, verified.
     Held {
@@ -171,10 +181,10 @@ pub enum Event {
     Rebuilt,
 }
 
-/// Why a node did not take over.
+/// Why a node did not do what an operator, or its policy, asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
-pub enum NotPromoted {
+pub enum Declined {
     /// It is further behind than the policy allows.
     #[error("it is {} bytes and {} behind", .0.bytes, humantime::format_duration(.0.time))]
     Lag(Lag),
@@ -187,22 +197,25 @@ pub enum NotPromoted {
     /// It does not have a snapshot that was acknowledged.
     #[error("it does not have {0}, which was acknowledged")]
     Acknowledged(SnapshotMark),
-    /// Another node took over first.
-    #[error("{0} took over")]
-    Overtaken(NodeName),
     /// The group has no fence.
     #[error("the group has no fence")]
     NoFence,
     /// In its role it cannot.
     #[error("its role is {0}")]
     Role(Role),
+    /// It was written to since it took over, so that cannot be undone.
+    #[error("it was written to since it took over")]
+    Written,
+    /// It did not take over from another node, so there is none to give the place back to.
+    #[error("there was no source before")]
+    NoPrevious,
 }
 
 /// What a node is to do. The outcome of each is an [`Event`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
-    /// Read the fence: [`Event::Fence`] or [`Event::StoreFailed`].
+    /// Read the fence: [`Event::Fence`], [`Event::NoFence`] or [`Event::StoreFailed`].
     ReadFence,
     /// Write the fence by [`FencingStore::swap`](super::super::FencingStore::swap):
     /// [`Event::Fence`] with the new one, [`Event::FenceMoved`] or [`Event::StoreFailed`].
@@ -216,7 +229,7 @@ pub enum Action {
     /// [`Event::ActionFailed`].
     ///
     /// For [`Role::Promoted`] the chain becomes the dataset, without what was not verified. For
-    /// [`Role::Replica`] after an undo it is a chain again.
+    /// [`Role::Replica`] after [`Role::Promoted`] it is a chain again.
     Become {
         /// What it is to be.
         standing: Standing,
@@ -230,7 +243,8 @@ pub enum Action {
         acknowledged: Option<SnapshotMark>,
     },
     /// Pull the newest snapshot from the source if it is time for that: [`Event::Pulled`],
-    /// [`Event::SourceSeen`], [`Event::SourceUnreachable`] or [`Event::ActionFailed`].
+    /// [`Event::SourceSeen`], [`Event::SourceUnreachable`], [`Event::Diverged`] or
+    /// [`Event::ActionFailed`].
     Follow {
         /// The source.
         source: NodeName,
@@ -248,7 +262,7 @@ pub enum Action {
     /// Tell whoever waits for it that the snapshot was acknowledged. It has no outcome.
     Announce(SnapshotMark),
     /// Tell the operator why it was not done. It has no outcome.
-    Refuse(NotPromoted),
+    Decline(Declined),
     /// Find out whether anybody has written since this node took over: [`Event::Written`],
     /// [`Event::Unwritten`] or [`Event::ActionFailed`]. The dataset is read-only.
     LookForWrites,
