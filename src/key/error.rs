@@ -9,9 +9,11 @@ use super::{KeyId, KeyVersion};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum KeyProblem {
-    /// The server cannot be reached, or the connection broke: it is down, its name is unknown, or
-    /// another server answers under its address.
+    /// The server cannot be reached, or the connection broke: it is down, or its name is unknown.
     Unreachable,
+    /// What answers does not show that it is the server: its certificate is of another authority, for
+    /// another name, or has expired. Nothing was sent to it.
+    Untrusted,
     /// The server runs and is sealed: somebody has to unseal it.
     Sealed,
     /// No answer in time.
@@ -52,6 +54,7 @@ impl KeyProblem {
     fn text(self) -> &'static str {
         match self {
             Self::Unreachable => "the provider cannot be reached",
+            Self::Untrusted => "it is not shown to be the server",
             Self::Sealed => "the server is sealed",
             Self::TimedOut => "no answer in time",
             Self::Throttled => "the server asks for fewer requests",

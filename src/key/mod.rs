@@ -21,6 +21,8 @@ mod rotate;
 mod search;
 mod tenant_error;
 mod unlock;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 pub use environment::EnvironmentKeys;
 pub use error::{KeyError, KeyProblem};
