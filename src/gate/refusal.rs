@@ -21,8 +21,13 @@ pub enum RefusalReason {
     /// The capability's time is over.
     Expired {
         /// When it ended.
-        #[serde(serialize_with = "rfc3339")]
+        #[serde(with = "super::rfc3339")]
         at: SystemTime,
+    },
+    /// The capability was taken back, or its job has ended.
+    Revoked {
+        /// Why.
+        why: String,
     },
     /// The rules do not let this actor do it.
     Rules,
@@ -43,10 +48,6 @@ pub enum RefusalReason {
     },
 }
 
-fn rfc3339<S: serde::Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_rfc3339_seconds(*at))
-}
-
 impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -57,6 +58,7 @@ impl fmt::Display for RefusalReason {
                 "the capability ended at {}",
                 humantime::format_rfc3339_seconds(*at)
             ),
+            Self::Revoked { why } => write!(f, "the capability was taken back: {why}"),
             Self::Rules => f.write_str("the rules do not allow it"),
             Self::Production { rule } => write!(f, "it is production data: {rule}"),
             Self::Audit { why } => write!(f, "it cannot be put on record: {why}"),

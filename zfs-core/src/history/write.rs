@@ -1,14 +1,18 @@
 //! Writing lines.
 
 use super::line::MAX_LEN;
+use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::ffi::device::Request;
 use crate::nv::NvMap;
+use crate::pool::Pool;
 use crate::zfs::Zfs;
 use std::borrow::Cow;
 use std::ffi::{CString, OsString};
 use std::path::Path;
 use std::sync::Arc;
-use zfs_core_sys::ioctl::ZFS_IOC_LOG_HISTORY;
+use zfs_core_sys::ioctl::{ZFS_IOC_LOG_HISTORY, ZFS_IOC_SET_PROP};
+
+const OPERATION: Operation = Operation::WriteHistory;
 
 /// The longest name of a program that is written, in characters.
 const MAX_PROGRAM_LEN: usize = 64;
@@ -81,6 +85,50 @@ impl Zfs {
     pub(crate) fn signed(&self, line: impl FnOnce() -> String) -> Option<CString> {
         let program = self.recorder.0.as_deref()?;
         CString::new(fit(&format!("{program}: {}", line()))).ok()
+    }
+}
+
+impl Pool {
+    /// Writes a line of the caller's own into the [history](crate::history), behind the name of the
+    /// program. Nothing else is changed, and no transaction group is waited for: the line is on disk
+    /// when the one that is open is.
+    ///
+    /// Control characters are written as escapes, and a line of more than 8192 bytes is cut. Nothing
+    /// is written if the history [is turned off](Zfs::without_history).
+    ///
+    /// # Errors
+    ///
+    /// | kind | when |
+    /// |---|---|
+    /// | `NotFound` | no pool of that name is imported |
+    /// | `ReadOnlyPool` | as it says |
+    /// | `Unsupported` | the pool's version is too old for a history |
+    /// | `PoolSuspended` | as it says |
+    ///
+    /// # Privileges
+    ///
+    /// Read and write permission on `/dev/zfs`: the kernel lets everybody who may open it write, and
+    /// puts the number of the user with the line.
+    ///
+    /// Requests `ZFS_IOC_SET_PROP`, with nothing to be set, and `ZFS_IOC_LOG_HISTORY`: the kernel takes
+    /// a line only from a thread that has just changed the pool, for all that it knows.
+    #[doc(alias = "ZFS_IOC_LOG_HISTORY")]
+    #[doc(alias = "zpool_log_history")]
+    pub fn add_history(&self, line: &str) -> Result<()> {
+        let Some(mut note) = self.zfs().note(|| line.to_owned()) else {
+            return Ok(());
+        };
+        let error = |errno| Error::new(OPERATION, self.name().as_str(), errno);
+        self.zfs()
+            .request(ZFS_IOC_SET_PROP, self.name().as_c_str())
+            .input(&NvMap::new())
+            .map_err(|refusal| refusal.into_error(OPERATION, self.name().as_str()))?
+            .run()
+            .map_err(error)?;
+        note.run().map_err(|errno| match errno {
+            Errno::ENOTSUP => error(errno).with_kind(ErrorKind::Unsupported),
+            _ => error(errno),
+        })
     }
 }
 
