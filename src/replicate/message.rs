@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use zfs_core::digest::Manifest;
 
 use super::error::Problem;
+use super::survey::{Ask, Survey};
 
 /// The version of the protocol: the state of both sides has to be the same.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// A message. The replica speaks first; every message but [`Again`](Self::Again),
 /// [`Ack`](Self::Ack) and [`Failed`](Self::Failed) has its turn.
@@ -30,6 +31,10 @@ pub(crate) enum Message {
     Ack { next: u64 },
     /// The replica: the data frame `number` arrived damaged.
     Again { number: u64 },
+    /// The replica asks how the source stands to it, instead of for data.
+    Survey(Ask),
+    /// The source: this is how.
+    Surveyed(Survey),
     /// The replica has what it wanted.
     Bye,
     /// Either side gives up.

@@ -17,6 +17,7 @@ use super::frame::{self, FrameError, MAX_DATA, Wire};
 use super::message::{Encrypted, Message, PROTOCOL, Sent, Transfer, Want};
 use super::pace::Pace;
 use super::plan::{Base, Partial, Plan, Point, SourceState};
+use super::survey::Survey;
 use super::verify;
 use super::window::SendWindow;
 
@@ -87,6 +88,22 @@ impl Source {
         self
     }
 
+    /// The dataset of this name, if it is offered.
+    fn offered(&self, name: &str) -> Result<Dataset, ReplicateError> {
+        let refused =
+            |detail: String| ReplicateError::new(Problem::NotOffered, Side::Source, detail);
+        let dataset = self
+            .zfs
+            .dataset(name)
+            .map_err(|error| refused(error.to_string()))?;
+        let wanted = dataset.name();
+        let covers = |offer: &DatasetName| offer == wanted || offer.is_ancestor_of(wanted);
+        match self.offered.iter().any(covers) {
+            true => Ok(dataset),
+            false => Err(refused(name.to_owned())),
+        }
+    }
+
     /// Serves one replica, until it has what it wants.
     ///
     /// Which of the two sides opened the channel does not matter. The replica verifies what it
@@ -137,6 +154,11 @@ impl<C: Read + Write> Session<'_, C> {
         loop {
             match self.hear()? {
                 Message::Want(want) => self.step(&want)?,
+                Message::Survey(ask) => {
+                    let dataset = self.source.offered(&ask.dataset)?;
+                    let survey = Survey::take(&dataset, &ask.snapshots).map_err(zfs_error)?;
+                    self.say(&Message::Surveyed(survey))?;
+                }
                 Message::Bye => return Ok(()),
                 other => return Err(out_of_turn(&other)),
             }
@@ -287,17 +309,8 @@ struct Kept<'s> {
 
 impl<'s> Kept<'s> {
     fn new(source: &'s Source, want: &Want) -> Result<Self, ReplicateError> {
-        let refused =
-            |problem, detail: String| Err(ReplicateError::new(problem, Side::Source, detail));
-        let dataset = match source.zfs.dataset(&want.dataset) {
-            Ok(dataset) => dataset,
-            Err(error) => return refused(Problem::NotOffered, error.to_string()),
-        };
+        let dataset = source.offered(&want.dataset)?;
         let name = dataset.name();
-        let offered = |offer: &DatasetName| offer == name || offer.is_ancestor_of(name);
-        if !source.offered.iter().any(offered) {
-            return refused(Problem::NotOffered, want.dataset.clone());
-        }
         let encrypted = dataset.encryption().map_err(zfs_error)?.is_some();
         let detail = match (encrypted, want.encrypted) {
             (false, Encrypted::Target(true)) => {
@@ -308,7 +321,11 @@ impl<'s> Kept<'s> {
             _ => "",
         };
         if !detail.is_empty() {
-            return refused(Problem::KeyMismatch, format!("{name} {detail}"));
+            return Err(ReplicateError::new(
+                Problem::KeyMismatch,
+                Side::Source,
+                format!("{name} {detail}"),
+            ));
         }
         Ok(Self {
             zfs: &source.zfs,

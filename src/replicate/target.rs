@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use zfs_core::props::{CanMount, Compression, PropertySet, ReadOnly, Source as Origin, UserProps};
+use zfs_core::props::{CanMount, Compression, PropertySet, ReadOnly, UserProps};
 use zfs_core::receive::ReceiveOptions;
 use zfs_core::{
     CreateOptions, Dataset, DatasetKind, DatasetName, ErrorKind, HoldGuard, Snapshot,
     SnapshotFilter, Zfs,
 };
+
+use crate::replica::SiteRole;
+use crate::replica::role::{PROMOTED, ROLE, own};
 
 use super::error::{Problem, ReplicateError, Side};
 use super::message::Encrypted;
@@ -37,7 +40,7 @@ const RETIRED: &str = "retired-";
 
 /// A target that this run has for itself.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     container: Dataset,
     pub(super) chain: Dataset,
     current: Dataset,
@@ -66,17 +69,42 @@ fn is_in_use(error: &zfs_core::Error) -> bool {
     )
 }
 
-/// A user property of the object itself.
-fn own<'p>(props: &'p zfs_core::props::Properties, name: &str) -> Option<&'p str> {
-    match props.source(name) {
-        Some(Origin::Local) => props.user(name),
-        _ => None,
-    }
-}
-
 impl Target {
-    /// Opens the target, makes it if it does not exist, and keeps other runs away from it.
+    /// Opens the target, makes it if it does not exist, and keeps other runs away from it. Not one
+    /// whose chain is, or becomes, something else than a replica.
     pub(super) fn open(zfs: &Zfs, name: &DatasetName) -> Result<Self, ReplicateError> {
+        let target = Self::open_barred(zfs, name)?;
+        let props = target.container.properties().map_err(zfs_error)?;
+        if let Some(data) = own(&props, PROMOTED) {
+            return Err(modified(format!("it was promoted to {data}")));
+        }
+        match target.chain.properties() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(zfs_error(error)),
+            Ok(props) => match own(&props, ROLE) {
+                None => {}
+                Some(role) if role == SiteRole::Replica.name() => {}
+                Some(role) => {
+                    return Err(modified(format!("{} is {role}", target.chain.name())));
+                }
+            },
+        }
+        Ok(target)
+    }
+
+    /// Keeps runs away from a target until [`unbar`](Self::unbar): its chain goes to `data`.
+    pub(crate) fn bar(container: &Dataset, data: &DatasetName) -> zfs_core::Result<()> {
+        let mark = UserProps::new().set(PROMOTED, data.as_str())?;
+        container.set_user(&mark)
+    }
+
+    /// Lets runs come again.
+    pub(crate) fn unbar(container: &Dataset) -> zfs_core::Result<()> {
+        container.inherit(PROMOTED)
+    }
+
+    /// As [`open`](Self::open), whatever became of the chain.
+    pub(crate) fn open_barred(zfs: &Zfs, name: &DatasetName) -> Result<Self, ReplicateError> {
         let container = zfs.dataset(name.as_str()).map_err(zfs_error)?;
         let child = |short| container.child(short).map_err(zfs_error);
         let (chain, current, next) = (child(CHAIN)?, child(CURRENT)?, child(NEXT)?);
@@ -184,7 +212,7 @@ impl Target {
     }
 
     /// What is there.
-    pub(super) fn observe(&self) -> Result<Observed, ReplicateError> {
+    pub(crate) fn observe(&self) -> Result<Observed, ReplicateError> {
         let chain = self.observe_chain()?;
         let mut observed = Observed {
             chain,
@@ -266,7 +294,7 @@ impl Target {
 
     /// Takes all steps that the target needs. Returns the clones that readers saw before and that
     /// are still in use.
-    pub(super) fn settle(
+    pub(crate) fn settle(
         &self,
         observed: &mut Observed,
     ) -> Result<Vec<DatasetName>, ReplicateError> {
@@ -311,7 +339,7 @@ impl Target {
             }
             Step::DropNext => self.next.destroy(),
             Step::MakeNext(guid) => {
-                let props = self.properties(self.chain.kind()?);
+                let props = Self::properties(self.chain.kind()?);
                 let snapshot = self.short(observed, *guid)?;
                 snapshot.clone_to(self.next.name(), &props).map(drop)
             }
@@ -333,8 +361,48 @@ impl Target {
         self.chain.snapshot(kept.map_or("", |kept| &kept.short))
     }
 
+    /// Takes away what readers see, leaving it to those who have it open: a later run shows them
+    /// what is verified then.
+    pub(crate) fn retire_current(&self) -> zfs_core::Result<()> {
+        if self.next.exists()? {
+            self.next.destroy()?;
+        }
+        match self.current.stat() {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(current) => {
+                let retired = format!("{RETIRED}{:016x}", current.guid);
+                let to = self.container.name().child(&retired)?;
+                self.current.rename(&to).map(drop)
+            }
+        }
+    }
+
+    /// Releases what the target held of a dataset that is its chain no more.
+    pub(crate) fn let_go(dataset: &Dataset) -> zfs_core::Result<()> {
+        let snapshots = dataset.snapshots_with_properties(&SnapshotFilter::new())?;
+        let held: Vec<_> = snapshots
+            .into_iter()
+            .filter(|(_, props)| props.user_refs().unwrap_or(0) > 0)
+            .map(|(entry, _)| entry.name)
+            .collect();
+        // What has other holds only stays held by those.
+        dataset.zfs().release(&held, HOLD).map(drop)
+    }
+
+    /// Sets a dataset to what a chain is set to.
+    pub(crate) fn make_chain(dataset: &Dataset) -> zfs_core::Result<()> {
+        dataset.set_all(&Self::chain_properties(dataset.kind()?))
+    }
+
+    /// What a chain is set to. What arrives compressed is stored as it is. What does not is not to be
+    /// compressed here: it could not be sent again as it came.
+    pub(crate) fn chain_properties(kind: DatasetKind) -> PropertySet {
+        Self::properties(kind).set(Compression::Off)
+    }
+
     /// What chain and clones are set to: nothing writes to them, and nothing mounts them by itself.
-    fn properties(&self, kind: DatasetKind) -> PropertySet {
+    fn properties(kind: DatasetKind) -> PropertySet {
         let props = PropertySet::new().set(ReadOnly(true));
         match kind {
             DatasetKind::Filesystem => props.set(CanMount::NoAuto),
@@ -350,17 +418,13 @@ impl Target {
             false => DatasetKind::Filesystem,
         };
         match new {
-            // What arrives compressed is stored as it is. What does not is not to be compressed
-            // here: it could not be sent again as it came.
-            true => options
-                .properties(&self.properties(kind))
-                .set(Compression::Off),
+            true => options.properties(&Self::chain_properties(kind)),
             false => options,
         }
     }
 
     /// Writes down that a snapshot is verified. From here on readers may see it.
-    pub(super) fn mark_verified(
+    pub(crate) fn mark_verified(
         &self,
         snapshot: &Snapshot,
         guid: u64,
@@ -374,7 +438,7 @@ impl Target {
 
     /// Writes down that everything newer than the newest verified snapshot is to be given up, and
     /// gives it up.
-    pub(super) fn give_up_unverified(&self) -> Result<(), ReplicateError> {
+    pub(crate) fn give_up_unverified(&self) -> Result<(), ReplicateError> {
         let mut observed = self.observe()?;
         let kept = observed.verified().map(|kept| kept.guid);
         let value = kept.map_or_else(|| String::from(DISCARD_ALL), |guid| guid.to_string());

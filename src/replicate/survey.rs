@@ -1,0 +1,143 @@
+//! What a source says about itself, without sending anything.
+
+use std::io::{Read, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use zfs_core::{Dataset, DatasetName, SnapshotFilter};
+
+use crate::replica::role::{EPOCH, ROLE, own};
+
+use super::error::{ReplicateError, Side};
+use super::frame::Wire;
+use super::message::{Message, PROTOCOL};
+use super::replicator::Replicator;
+use super::verify;
+
+/// What a replica asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Ask {
+    /// The source's dataset.
+    pub(crate) dataset: String,
+    /// The GUIDs of the snapshots that the replica has, in any order.
+    pub(crate) snapshots: Vec<u64>,
+}
+
+/// How a source stands to a replica of it: the answer to [`Replicator::survey`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Survey {
+    /// The GUID of the newest snapshot that both have; at the source a bookmark of it is enough.
+    pub common: Option<u64>,
+    /// The source's newest snapshot: its GUID and its short name.
+    pub newest: Option<(u64, String)>,
+    /// How many bytes of the source's data were written since the common snapshot; all it references
+    /// if there is none.
+    pub written: u64,
+    /// How long ago the common snapshot was taken, by the clock of the source.
+    pub age: Option<Duration>,
+    /// The epoch of the source, if it has a part in a group.
+    pub epoch: Option<u64>,
+    /// Its [`Role`](crate::replica::SiteRole), if it has one.
+    pub role: Option<String>,
+}
+
+impl Survey {
+    /// Looks at `dataset` for a replica that has `snapshots`.
+    pub(super) fn take(dataset: &Dataset, snapshots: &[u64]) -> zfs_core::Result<Self> {
+        let props = dataset.properties()?;
+        let mut newest = None;
+        // By transaction group, and a snapshot rather than a bookmark.
+        let mut common = None;
+        for entry in dataset.snapshots(&SnapshotFilter::new())? {
+            if snapshots.contains(&entry.guid) {
+                common = common.max(Some((entry.create_txg, true, entry.guid)));
+            }
+            newest = newest.max(Some((entry.create_txg, entry.guid, entry.name)));
+        }
+        let bookmarks = dataset.bookmarks()?;
+        for mark in &bookmarks {
+            if snapshots.contains(&mark.guid) {
+                common = common.max(Some((mark.create_txg, false, mark.guid)));
+            }
+        }
+        let (written, created) = match common {
+            None => (props.referenced(), None),
+            Some((_, true, guid)) => {
+                let snapshots = dataset.snapshots(&SnapshotFilter::new())?;
+                match snapshots.into_iter().find(|entry| entry.guid == guid) {
+                    Some(entry) => {
+                        let props = dataset.snapshot(entry.name.short())?.properties()?;
+                        let written = dataset.written_since(&entry.name)?;
+                        (written.used, Some(props.creation()))
+                    }
+                    None => (props.referenced(), None),
+                }
+            }
+            Some((_, false, guid)) => match bookmarks.iter().find(|mark| mark.guid == guid) {
+                Some(mark) => (
+                    dataset.written_since_bookmark(&mark.name)?.used,
+                    Some(mark.creation),
+                ),
+                None => (props.referenced(), None),
+            },
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let age = |created| {
+            let now = now.as_ref().ok()?;
+            Some(now.saturating_sub(Duration::from_secs(created)))
+        };
+        Ok(Self {
+            common: common.map(|(_, _, guid)| guid),
+            newest: newest.map(|(_, guid, name)| (guid, name.short().to_owned())),
+            written,
+            age: created.and_then(age),
+            epoch: own(&props, EPOCH).and_then(|epoch| epoch.parse().ok()),
+            role: own(&props, ROLE).map(str::to_owned),
+        })
+    }
+}
+
+impl Replicator {
+    /// Asks the source at the other end of `channel` how it stands to a replica that has the snapshots
+    /// with these GUIDs. Nothing is sent, and nothing changes on either side.
+    ///
+    /// # Errors
+    ///
+    /// [`NotOffered`](super::Problem::NotOffered), [`Connection`](super::Problem::Connection),
+    /// [`Protocol`](super::Problem::Protocol), and what ZFS says at the source.
+    pub fn survey<C: Read + Write>(
+        channel: C,
+        source: &DatasetName,
+        snapshots: &[u64],
+    ) -> Result<Survey, ReplicateError> {
+        let wire_error = |error| ReplicateError::frame(Side::Target, error);
+        let mut wire = Wire::new(channel);
+        let say = |wire: &mut Wire<C>, message: &Message| wire.send(message).map_err(wire_error);
+        say(&mut wire, &Message::Hello { protocol: PROTOCOL })?;
+        let hear =
+            |wire: &mut Wire<C>| verify::message(Side::Target, wire.receive().map_err(wire_error)?);
+        match hear(&mut wire)? {
+            Message::Hello { protocol: PROTOCOL } => {}
+            Message::Hello { protocol } => return Err(verify::version(Side::Target, protocol)),
+            other => return Err(verify::out_of_turn(Side::Target, &other)),
+        }
+        say(
+            &mut wire,
+            &Message::Survey(Ask {
+                dataset: source.as_str().to_owned(),
+                snapshots: snapshots.to_vec(),
+            }),
+        )?;
+        match hear(&mut wire)? {
+            Message::Surveyed(survey) => {
+                // It is answered, whether the source hears that or not.
+                let _ = say(&mut wire, &Message::Bye);
+                Ok(survey)
+            }
+            other => Err(verify::out_of_turn(Side::Target, &other)),
+        }
+    }
+}
