@@ -7,7 +7,7 @@
 pub mod bao;
 pub mod cache;
 mod child;
-mod port;
+pub mod port;
 pub mod postgres;
 
 pub use bao::{Bao, BaoOptions};

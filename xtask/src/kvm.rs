@@ -75,6 +75,7 @@ fn boots(guest: &Guest) -> Result<bool> {
         out: false,
         boot_timeout: DEADLINE,
         timeout: DEADLINE,
+        off: &|| false,
     };
     let outcome = qemu::run(run.path(), &machine, &mut |_| {}, &mut |_| {})?;
     Ok(matches!(outcome, Outcome::Exited(0)))

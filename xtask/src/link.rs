@@ -1,4 +1,5 @@
-//! Networks of guests. They reach what they are given and nothing else.
+//! Networks of guests. They reach what they are given and nothing else: one server of the host, or
+//! one other guest.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,6 +17,9 @@ pub(crate) const RELAY: &str = "relay";
 /// The address that a guest finds its server at, and the port.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
 pub(crate) const SERVER_PORT: u16 = 8200;
+
+/// The addresses of two guests that are joined.
+pub(crate) const PAIR: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2)];
 
 /// A network card and what is at the other end.
 #[derive(Clone, Debug)]
@@ -39,6 +43,18 @@ impl Link {
             address: "10.0.2.15/24".to_owned(),
             card: 1,
         }
+    }
+
+    /// A wire to another guest. Each end sends to the other's port of the host's loopback, as
+    /// datagrams, so that one can be cut off and come back.
+    pub(crate) fn to_guest(own: usize, ports: [u16; 2]) -> Option<Self> {
+        let other = 1_usize.checked_sub(own)?;
+        let (own_port, other_port) = (ports.get(own)?, ports.get(other)?);
+        Some(Self {
+            netdev: format!("socket,udp=127.0.0.1:{other_port},localaddr=127.0.0.1:{own_port}"),
+            address: format!("{}/24", PAIR.get(own)?),
+            card: if own == 0 { 2 } else { 3 },
+        })
     }
 
     pub(crate) fn add_to(&self, command: &mut Command, index: usize) {
@@ -82,4 +98,30 @@ fn copy_at_once(mut from: impl io::Read) -> io::Result<()> {
     use std::os::fd::AsFd;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
     io::copy(&mut from, &mut std::fs::File::from(output)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Link, addresses};
+
+    #[test]
+    fn the_ends_of_a_wire_fit() {
+        let [first, second] = [0, 1].map(|end| Link::to_guest(end, [7001, 7002]).unwrap());
+        assert!(
+            first
+                .netdev
+                .contains("udp=127.0.0.1:7002,localaddr=127.0.0.1:7001")
+        );
+        assert!(
+            second
+                .netdev
+                .contains("udp=127.0.0.1:7001,localaddr=127.0.0.1:7002")
+        );
+        assert_ne!(first.card, second.card);
+        assert!(Link::to_guest(2, [1, 2]).is_none());
+        assert_eq!(
+            addresses(&[Link::to_server(1), second]),
+            "10.0.2.15/24 10.77.0.2/24"
+        );
+    }
 }

@@ -20,8 +20,10 @@ mod host;
 mod job;
 mod kvm;
 mod libtest;
+mod lines;
 mod link;
 mod native;
+mod pair;
 mod payload;
 mod progress;
 mod qemu;
@@ -52,6 +54,8 @@ cargo xtask COMMAND
                        a path is a file of the host, a bare name a command of
                        the guest (zfs, zpool, sh ...) or else of the host;
                        --bao: with a real OpenBao that the guest can reach
+  pair [--zfs V[,V]] -- PROGRAM [ARGS]...
+                       runs a program in two guests that are joined by a wire
   vm [--zfs V] --shell an interactive shell in a fresh guest
 
   bindings [--check]   generates zfs-core-sys/src/bindings.rs from the headers of
@@ -104,6 +108,7 @@ fn run() -> anyhow::Result<ExitCode> {
         "setup" => setup::run(arguments),
         "demo" => demo::run(arguments),
         "test" => test::run(arguments),
+        "pair" => pair::run(arguments),
         "bench" => bench::run(arguments),
         "vm" => vm::run(arguments),
         "bindings" => bindings::run(only_check(arguments)?).map(|()| ExitCode::SUCCESS),

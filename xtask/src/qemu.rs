@@ -52,6 +52,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) boot_timeout: Duration,
     /// How long the program may take.
     pub(crate) timeout: Duration,
+    /// Whether the machine is to lose its power, asked all the time.
+    pub(crate) off: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// How a run ended.
@@ -81,7 +83,7 @@ pub(crate) fn run(
     for boot in 1..boots {
         let outcome = boot_once(dir, machine, &mut *stdout, &mut *stderr)?;
         match (&outcome, status(dir)) {
-            (Outcome::Died, Status::Booting) => eprintln!(
+            (Outcome::Died, Status::Booting) if !(machine.off)() => eprintln!(
                 "the guest died while it booted (boot {boot} of {boots}):\n{}",
                 last_words(dir)
             ),
@@ -97,6 +99,8 @@ fn boot_once(
     stdout: Sink<'_>,
     stderr: Sink<'_>,
 ) -> Result<Outcome> {
+    // What an earlier boot told is not this one's.
+    let _ = std::fs::remove_file(dir.join("status"));
     let mut command = command(dir, machine);
     for (index, name) in ["stdout", "stderr"].into_iter().enumerate() {
         // What QEMU itself has to say is in its log, see `command`.
@@ -289,6 +293,7 @@ fn watch(child: &mut Child, dir: &Path, machine: &Machine<'_>) -> Result<Outcome
         }
         let now = Instant::now();
         let too_late = match status {
+            _ if (machine.off)() => Some(Outcome::Died),
             Status::Booting => (now >= boot_deadline).then_some(Outcome::Died),
             Status::Running | Status::Exited(_) => {
                 let deadline = deadline.get_or_insert(now + machine.timeout);

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the tests that need no ZFS on the host, then those on real ZFS in guests.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -16,13 +16,17 @@ use crate::cargo;
 use crate::guest::{Check, Guest, Version};
 use crate::job::Job;
 use crate::libtest::{Counts, Program, Results};
+use crate::lines::{LineSplitter, print_line};
 use crate::qemu::Outcome;
-use crate::{host, native, setup};
+use crate::{host, native, pair, setup};
 
 /// The test program that runs in guests, a target of the root package.
 const TARGET: &str = "zfs";
 
-/// Its name in the guest, where `zfs` is the command.
+/// The one that runs in two guests at once.
+const PAIR: &str = "pair";
+
+/// The first's name in the guest, where `zfs` is the command.
 const PROGRAM: &str = "zfs-tests";
 
 /// How long the test of many threads runs, and how many replications are disturbed, for more on
@@ -67,6 +71,7 @@ pub(crate) fn run(arguments: lexopt::Parser) -> Result<ExitCode> {
         let guests = setup::ready(&options.versions, Check::Quick)?;
         let programs = Programs::build()?;
         guest_tests(&guests, &programs, &options, &mut total);
+        pair_tests(&guests, &programs, &options, &mut total)?;
     }
     if total.counts.passed + total.counts.failed == 0 {
         total.fail("no test has a name like that".to_owned());
@@ -180,6 +185,8 @@ fn lines(pipe: impl Read) -> impl Iterator<Item = String> {
 #[derive(Debug)]
 struct Programs {
     tests: PathBuf,
+    /// The tests that need two guests.
+    pair: PathBuf,
     /// What the tests run as a user would.
     others: Vec<(PathBuf, String)>,
 }
@@ -187,14 +194,23 @@ struct Programs {
 impl Programs {
     fn build() -> Result<Self> {
         let package = ["-p", cargo::PACKAGE];
-        let tests = cargo::build_one(
-            &[&["test"][..], &package, &["--test", TARGET, "--no-run"]].concat(),
-            TARGET,
-        )?;
+        let targets = ["--test", TARGET, "--test", PAIR, "--no-run"];
+        let built = cargo::build(&[&["test"][..], &package, &targets].concat())?;
+        let find = |name| {
+            let found = built.iter().find(|it| it.name == name);
+            found
+                .map(|it| it.path.clone())
+                .with_context(|| format!("cargo built no {name}"))
+        };
+        let (tests, pair) = (find(TARGET)?, find(PAIR)?);
         let mut others = cargo::build(&[&["build"][..], &package, &["--examples"]].concat())?;
         others.extend(cargo::build(&["build", "-p", "helixctl", "--bins"])?);
         let others = others.into_iter().map(|it| (it.path, it.name)).collect();
-        Ok(Self { tests, others })
+        Ok(Self {
+            tests,
+            pair,
+            others,
+        })
     }
 }
 
@@ -227,6 +243,37 @@ fn guest_tests(guests: &[Guest], programs: &Programs, options: &Options, total: 
             });
         }
     });
+}
+
+/// Runs the tests of two guests, each version with the next one.
+fn pair_tests(
+    guests: &[Guest],
+    programs: &Programs,
+    options: &Options,
+    total: &mut Total,
+) -> Result<()> {
+    let arguments: Vec<&str> = options.filter.as_deref().into_iter().collect();
+    let list = Command::new(&programs.pair)
+        .arg("--list")
+        .args(&arguments)
+        .output()
+        .context("cannot run the tests of two guests")?;
+    if list.stdout.is_empty() && options.filter.is_some() {
+        return Ok(());
+    }
+    let run = RunDir::new()?;
+    let program = run.path().join(PAIR);
+    strip(&programs.pair, &program)?;
+    let mut command = vec![program.into()];
+    command.extend(arguments.iter().map(OsString::from));
+    for (first, second) in guests.iter().zip(guests.iter().cycle().skip(1)) {
+        let verdict = pair::test([first, second], &command)?;
+        total.add(&verdict.place, &verdict.program);
+        for problem in verdict.problems {
+            total.fail(problem);
+        }
+    }
+    Ok(())
 }
 
 /// How many failed tests of a guest are run again. More than these are no accident of timing.
@@ -360,7 +407,7 @@ fn guest_run(
 }
 
 /// Copies a program without its debug data: most of its size, and it is unpacked in the guest.
-fn strip(program: &Path, to: &Path) -> Result<()> {
+pub(crate) fn strip(program: &Path, to: &Path) -> Result<()> {
     let status = Command::new("objcopy")
         .arg("--strip-debug")
         .args([program, to])
@@ -370,35 +417,6 @@ fn strip(program: &Path, to: &Path) -> Result<()> {
         bail!("objcopy failed on {}", program.display());
     }
     Ok(())
-}
-
-/// A line of a guest, with its version before it.
-fn print_line(version: &str, line: &str) {
-    // A reader that went away is no reason to end the tests.
-    let _ = writeln!(std::io::stdout(), "[{version}] {line}");
-}
-
-/// Cuts a stream of bytes into lines.
-#[derive(Debug, Default)]
-struct LineSplitter(Vec<u8>);
-
-impl LineSplitter {
-    fn feed(&mut self, bytes: &[u8], line: &mut dyn FnMut(&str)) {
-        self.0.extend_from_slice(bytes);
-        while let Some(end) = self.0.iter().position(|byte| *byte == b'\n') {
-            let rest = self.0.split_off(end + 1);
-            self.0.truncate(end);
-            line(&String::from_utf8_lossy(&self.0));
-            self.0 = rest;
-        }
-    }
-
-    fn finish(&mut self, line: &mut dyn FnMut(&str)) {
-        if !self.0.is_empty() {
-            line(&String::from_utf8_lossy(&self.0));
-            self.0.clear();
-        }
-    }
 }
 
 impl Options {
@@ -432,18 +450,7 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use super::{LineSplitter, Options};
-
-    #[test]
-    fn lines_are_put_together() {
-        let mut lines = Vec::new();
-        let mut splitter = LineSplitter::default();
-        for piece in ["a", "b\nc\n\nd", "", "e"] {
-            splitter.feed(piece.as_bytes(), &mut |line| lines.push(line.to_owned()));
-        }
-        splitter.finish(&mut |line| lines.push(line.to_owned()));
-        assert_eq!(lines, ["ab", "c", "", "de"]);
-    }
+    use super::Options;
 
     #[test]
     fn options_are_read() {
