@@ -124,7 +124,14 @@ impl VaultTransit {
             associated_data: &bound_to(id),
         });
         let ask = Ask::post(&path, &body);
-        let failed = |error: VaultError| error.of(id).with_version(version);
+        let failed = |error: VaultError| {
+            let error = match error.problem() {
+                // It does not take it for a wrapped key.
+                KeyProblem::Unsupported => error.with_problem(KeyProblem::Malformed),
+                _ => error,
+            };
+            error.of(id).with_version(version)
+        };
         let answer = self
             .kv
             .vault
