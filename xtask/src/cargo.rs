@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 /// The package that the demo, the guest tests and the benchmarks belong to.
@@ -57,6 +57,19 @@ pub(crate) fn build_one(arguments: &[&str], name: &str) -> Result<PathBuf> {
         .find(|executable| executable.name == name)
         .map(|executable| executable.path)
         .with_context(|| format!("cargo built no {name}"))
+}
+
+/// Copies a program without its debug data: most of its size, and it is unpacked in the guest.
+pub(crate) fn strip(program: &Path, to: &Path) -> Result<()> {
+    let status = Command::new("objcopy")
+        .arg("--strip-debug")
+        .args([program, to])
+        .status()
+        .context("cannot run objcopy")?;
+    if !status.success() {
+        bail!("objcopy failed on {}", program.display());
+    }
+    Ok(())
 }
 
 /// The names of the package's benchmarks.

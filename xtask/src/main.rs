@@ -28,6 +28,7 @@ mod payload;
 mod progress;
 mod qemu;
 mod setup;
+mod soak;
 mod surface;
 mod test;
 mod vm;
@@ -56,6 +57,9 @@ cargo xtask COMMAND
                        --bao: with a real OpenBao that the guest can reach
   pair [--zfs V[,V]] -- PROGRAM [ARGS]...
                        runs a program in two guests that are joined by a wire
+  soak [--minutes N] [--zfs V] [--seed N]
+                       writes, replication, rotation and promotion with random
+                       kills in one guest (default 60 minutes)
   vm [--zfs V] --shell an interactive shell in a fresh guest
 
   bindings [--check]   generates zfs-core-sys/src/bindings.rs from the headers of
@@ -109,6 +113,7 @@ fn run() -> anyhow::Result<ExitCode> {
         "demo" => demo::run(arguments),
         "test" => test::run(arguments),
         "pair" => pair::run(arguments),
+        "soak" => soak::run(arguments),
         "bench" => bench::run(arguments),
         "vm" => vm::run(arguments),
         "bindings" => bindings::run(only_check(arguments)?).map(|()| ExitCode::SUCCESS),

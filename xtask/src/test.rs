@@ -2,23 +2,23 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use lexopt::prelude::*;
 
-use crate::bao;
 use crate::cache::RunDir;
 use crate::cargo;
+use crate::cargo::strip;
 use crate::guest::{Check, Guest, Version};
 use crate::job::Job;
 use crate::libtest::{Counts, Program, Results};
 use crate::lines::{LineSplitter, print_line};
 use crate::qemu::Outcome;
-use crate::{host, native, pair, setup};
+use crate::{bao, host, native, pair, setup};
 
 /// The test program that runs in guests, a target of the root package.
 const TARGET: &str = "zfs";
@@ -404,19 +404,6 @@ fn guest_run(
         program,
         outcome: report.outcome,
     })
-}
-
-/// Copies a program without its debug data: most of its size, and it is unpacked in the guest.
-pub(crate) fn strip(program: &Path, to: &Path) -> Result<()> {
-    let status = Command::new("objcopy")
-        .arg("--strip-debug")
-        .args([program, to])
-        .status()
-        .context("cannot run objcopy")?;
-    if !status.success() {
-        bail!("objcopy failed on {}", program.display());
-    }
-    Ok(())
 }
 
 impl Options {
