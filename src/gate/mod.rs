@@ -20,6 +20,8 @@ pub use capability::Capability;
 pub use error::{GateError, GateRunError};
 pub use grant::Gate;
 pub use operation::{Operation, UnknownOperation};
+#[cfg(feature = "postgres")]
+pub use queue::PostgresQueue;
 #[cfg(feature = "sqlite")]
 pub use queue::SqliteQueue;
 pub use queue::{

@@ -1,4 +1,4 @@
-//! The job queue, on real stores.
+//! The job queue, on real stores: the same contract for each, and what each has of its own.
 
 #![allow(missing_docs, reason = "tests")]
 #![allow(
@@ -9,4 +9,9 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod contract;
+mod killed;
+mod postgres;
+mod server;
+mod spec;
 mod sqlite;

@@ -13,9 +13,22 @@ pub(super) const VERSION: i64 = 1;
 /// What a store holds in a column.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    Null,
-    Number(i64),
-    Text(String),
+    Number(Option<i64>),
+    Text(Option<String>),
+}
+
+impl Value {
+    pub(super) fn number(number: impl Into<i64>) -> Self {
+        Self::Number(Some(number.into()))
+    }
+
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self::Text(Some(text.into()))
+    }
+
+    fn moment(at: SystemTime) -> Self {
+        Self::number(moment::to_number(at))
+    }
 }
 
 /// One transaction of a store. It is undone unless all of it is done.
@@ -85,37 +98,36 @@ impl Row {
     }
 
     pub(super) fn number(&mut self) -> Option<i64> {
-        match self.0.next() {
-            Some(Value::Number(number)) => Some(number),
-            _ => None,
+        self.number_or_null().flatten()
+    }
+
+    fn text(&mut self) -> Option<String> {
+        self.text_or_null().flatten()
+    }
+
+    /// The outer `None`: it is neither a number nor nothing.
+    fn number_or_null(&mut self) -> Option<Option<i64>> {
+        match self.0.next()? {
+            Value::Number(number) => Some(number),
+            Value::Text(text) => text.is_none().then_some(None),
         }
     }
 
-    pub(super) fn text(&mut self) -> Option<String> {
-        match self.0.next() {
-            Some(Value::Text(text)) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The outer `None`: it is neither a text nor nothing.
     fn text_or_null(&mut self) -> Option<Option<String>> {
-        match self.0.next() {
-            Some(Value::Text(text)) => Some(Some(text)),
-            Some(Value::Null) => Some(None),
-            _ => None,
+        match self.0.next()? {
+            Value::Text(text) => Some(text),
+            Value::Number(number) => number.is_none().then_some(None),
         }
     }
 
     fn moment(&mut self) -> Option<SystemTime> {
-        self.number().and_then(moment::from_number)
+        self.moment_or_null().flatten()
     }
 
     fn moment_or_null(&mut self) -> Option<Option<SystemTime>> {
-        match self.0.next() {
-            Some(Value::Number(number)) => moment::from_number(number).map(Some),
-            Some(Value::Null) => Some(None),
-            _ => None,
+        match self.number_or_null()? {
+            Some(number) => moment::from_number(number).map(Some),
+            None => Some(None),
         }
     }
 }
@@ -165,11 +177,11 @@ impl Found {
 }
 
 fn optional_text(text: Option<&str>) -> Value {
-    text.map_or(Value::Null, |text| Value::Text(text.to_owned()))
+    Value::Text(text.map(str::to_owned))
 }
 
 fn optional_moment(at: Option<SystemTime>) -> Value {
-    at.map_or(Value::Null, |at| Value::Number(moment::to_number(at)))
+    Value::Number(at.map(moment::to_number))
 }
 
 fn select(
@@ -193,7 +205,7 @@ fn find(
     id: &JobId,
 ) -> Result<(i64, Result<Job, QueueError>), QueueError> {
     let rest = format!("WHERE id = $1{}", transaction.locked());
-    let found = select(transaction, &rest, &[Value::Text(id.to_string())])?
+    let found = select(transaction, &rest, &[Value::text(id.as_str())])?
         .pop()
         .ok_or_else(|| QueueError::NotFound { job: id.clone() })?;
     let job = found.job.map_err(|why| transaction.corrupt(why));
@@ -208,11 +220,11 @@ fn write(transaction: &mut dyn Transaction, seq: i64, job: &Job) -> Result<(), Q
             leased_until = $7, ended = $8, result = $9, failure = $10
          WHERE seq = $1",
         &[
-            Value::Number(seq),
-            Value::Text(job.state.name().to_owned()),
-            Value::Number(moment::to_number(job.due)),
-            Value::Number(i64::from(job.attempts)),
-            Value::Number(token),
+            Value::number(seq),
+            Value::text(job.state.name()),
+            Value::moment(job.due),
+            Value::number(job.attempts),
+            Value::number(token),
             optional_text(job.worker.as_deref()),
             optional_moment(job.leased_until),
             optional_moment(job.ended),
@@ -231,7 +243,7 @@ fn bury(transaction: &mut dyn Transaction, now: SystemTime) -> Result<(), QueueE
          ORDER BY seq{}",
         transaction.unlocked_only()
     );
-    let now_number = Value::Number(moment::to_number(now));
+    let now_number = Value::moment(now);
     for found in select(transaction, &rest, &[now_number])? {
         match found.job {
             Ok(mut job) => {
@@ -255,11 +267,7 @@ fn set_aside(
     transaction.run(
         "UPDATE helix_jobs
          SET state = 'dead', leased_until = NULL, ended = $2, failure = $3 WHERE seq = $1",
-        &[
-            Value::Number(seq),
-            Value::Number(moment::to_number(now)),
-            Value::Text(why.to_owned()),
-        ],
+        &[Value::number(seq), Value::moment(now), Value::text(why)],
     )?;
     Ok(())
 }
@@ -282,18 +290,18 @@ pub(super) fn submit(store: &impl Store, spec: &JobSpec) -> Result<JobId, QueueE
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, 0, 0)
              ON CONFLICT DO NOTHING",
             &[
-                Value::Text(id.to_string()),
+                Value::text(id.as_str()),
                 key.clone(),
-                Value::Text(spec.operation().name().to_owned()),
-                Value::Text(spec.actor().to_owned()),
-                Value::Text(text.clone()),
-                Value::Number(i64::from(spec.attempts())),
+                Value::text(spec.operation().name()),
+                Value::text(spec.actor()),
+                Value::text(text.as_str()),
+                Value::number(spec.attempts()),
                 optional_moment(spec.ends()),
-                Value::Number(moment::to_number(now)),
-                Value::Number(moment::to_number(job.due)),
+                Value::moment(now),
+                Value::moment(job.due),
             ],
         )?;
-        let own = Value::Text(id.to_string());
+        let own = Value::text(id.as_str());
         let rest = "WHERE id = $1 OR idempotency_key = $2";
         let there = select(transaction, rest, &[own, key])?
             .pop()
@@ -340,7 +348,7 @@ pub(super) fn lease(
             transaction.unlocked_only()
         );
         loop {
-            let now_number = Value::Number(moment::to_number(now));
+            let now_number = Value::moment(now);
             let Some(found) = select(transaction, &rest, &[now_number])?.pop() else {
                 return Ok(None);
             };
@@ -460,7 +468,7 @@ pub(super) fn list(store: &impl Store, filter: &JobFilter) -> Result<Vec<Job>, Q
             conditions.push(format!("operation = '{}'", operation.name()));
         }
         if let Some(actor) = &filter.actor {
-            arguments.push(Value::Text(actor.clone()));
+            arguments.push(Value::text(actor.as_str()));
             conditions.push(format!("actor = ${}", arguments.len()));
         }
         let mut rest = String::new();
@@ -500,7 +508,7 @@ pub(super) fn cancel(store: &impl Store, id: &JobId) -> Result<(), QueueError> {
                 transaction.run(
                     "UPDATE helix_jobs
                      SET state = 'cancelled', leased_until = NULL, ended = $2 WHERE seq = $1",
-                    &[Value::Number(seq), Value::Number(moment::to_number(now))],
+                    &[Value::number(seq), Value::moment(now)],
                 )?;
                 Ok(())
             }

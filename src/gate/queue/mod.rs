@@ -26,6 +26,8 @@ mod engine;
 mod error;
 mod job;
 mod moment;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod spec;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -35,6 +37,8 @@ use std::time::Duration;
 
 use super::Operation;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresQueue;
 pub use error::{LeaseLoss, QueueError};
 pub use job::{AfterFailure, Job, JobFilter, JobId, JobState, Lease};
 pub use spec::JobSpec;
@@ -44,8 +48,8 @@ pub use sqlite::SqliteQueue;
 /// A queue of jobs.
 ///
 /// What a method returned `Ok` for is on stable storage, and survives the end of every process. A
-/// method that fails with [`QueueError::Unavailable`] may have been done or not; each but the two
-/// that lease can be called again with the same arguments and comes to the same.
+/// method that fails with [`QueueError::Unavailable`] may have been done or not; each but
+/// [`revive`](Self::revive) and the two that lease can be called again with the same arguments and comes to the same.
 ///
 /// Any method can fail with `Unavailable`, `Corrupt`, `Version` and, for those who give texts,
 /// `Invalid`; below is what else.

@@ -17,10 +17,17 @@ pub(super) fn from_number(milliseconds: i64) -> Option<SystemTime> {
     Some(SystemTime::UNIX_EPOCH + Duration::from_millis(since))
 }
 
-/// `after` later than `at`, or the last moment there is.
+/// As a store has it.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(super) fn rounded(at: SystemTime) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(to_number(at).unsigned_abs())
+}
+
+/// `after` later than `at`, or the last moment there is, as a store has it.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(super) fn later(at: SystemTime, after: Duration) -> SystemTime {
     let last = SystemTime::UNIX_EPOCH + Duration::from_millis(LAST.unsigned_abs());
-    at.checked_add(after).map_or(last, |end| end.min(last))
+    rounded(at.checked_add(after).unwrap_or(last))
 }
 
 pub(super) mod text {

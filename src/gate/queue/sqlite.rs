@@ -9,7 +9,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, ToSql, TransactionBehavior};
 
 use super::engine::{self, Row, Store, TABLES, Transaction, VERSION, Value, job_queue};
-use super::{AfterFailure, Job, JobFilter, JobId, JobSpec, Lease, QueueError};
+use super::{AfterFailure, Job, JobFilter, JobId, JobSpec, Lease, QueueError, moment};
 use crate::gate::Operation;
 
 /// A [`JobQueue`](super::JobQueue) in an SQLite file, for the processes of one machine.
@@ -229,16 +229,17 @@ struct Running<'a> {
 impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
-            Self::Null => ValueRef::Null,
-            Self::Number(number) => ValueRef::Integer(*number),
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Number(number) => number.map_or(ValueRef::Null, ValueRef::Integer),
+            Self::Text(text) => text
+                .as_ref()
+                .map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes())),
         }))
     }
 }
 
 impl Transaction for Running<'_> {
     fn now(&mut self) -> Result<SystemTime, QueueError> {
-        Ok(SystemTime::now())
+        Ok(moment::rounded(SystemTime::now()))
     }
 
     fn run(&mut self, statement: &str, arguments: &[Value]) -> Result<Vec<Row>, QueueError> {
@@ -253,11 +254,11 @@ impl Transaction for Running<'_> {
         let mut answer = Vec::new();
         while let Some(row) = rows.next().map_err(wrong)? {
             let values = (0..columns).map(|column| match row.get_ref(column)? {
-                ValueRef::Null => Ok(Value::Null),
-                ValueRef::Integer(number) => Ok(Value::Number(number)),
+                ValueRef::Null => Ok(Value::Number(None)),
+                ValueRef::Integer(number) => Ok(Value::number(number)),
                 ValueRef::Text(_) => row.get(column).map(Value::Text),
                 // Nothing that is expected anywhere, so whoever reads it says what is wrong.
-                ValueRef::Real(_) | ValueRef::Blob(_) => Ok(Value::Text(String::new())),
+                ValueRef::Real(_) | ValueRef::Blob(_) => Ok(Value::text("")),
             });
             let values: Result<Vec<Value>, rusqlite::Error> = values.collect();
             answer.push(Row::new(values.map_err(wrong)?));
