@@ -12,6 +12,8 @@
     reason = "a program that reports to its user"
 )]
 
+#[path = "../examples/gate/mod.rs"]
+mod gate;
 #[allow(dead_code, reason = "another benchmark uses it")]
 mod support;
 
@@ -20,10 +22,12 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use helix_zfs::gate::{Capability, Operation};
 use helix_zfs::group_commit::{GroupCommit, GroupCommitOptions};
 use helix_zfs::zfs_core::props::UserProps;
 use helix_zfs::zfs_core::{Dataset, SnapshotName, Zfs};
 
+use gate::OwnGate;
 use support::clock::ClockCheck;
 use support::pool::BenchPool;
 use support::{Cost, Pair, Report, Result, Rounds, Unit};
@@ -77,9 +81,13 @@ fn measure() -> Result<()> {
     let rounds = Rounds::new(ROUNDS, ENOUGH)?;
     let pool = BenchPool::new()?;
     let datasets = pool.filesystems(&zfs, CALLERS)?;
+    let gate = OwnGate::open(&zfs).map_err(|error| error.to_string())?;
     let callers = Callers {
         zfs: &zfs,
         commits: GroupCommit::new(&zfs, GroupCommitOptions::new()),
+        capability: gate
+            .capability(Operation::Snapshot, pool.root(&zfs)?.name())
+            .map_err(|error| error.to_string())?,
         datasets: &datasets,
     };
     let clock = ClockCheck::start()?;
@@ -154,6 +162,7 @@ fn measure() -> Result<()> {
 struct Callers<'a> {
     zfs: &'a Zfs,
     commits: GroupCommit,
+    capability: Capability,
     datasets: &'a [Dataset],
 }
 
@@ -212,7 +221,7 @@ impl Callers<'_> {
             let name = Self::name(dataset, tag, round)?;
             let props = UserProps::new().set("helix:caller", &value.to_string())?;
             Ok(|| {
-                self.commits.snapshot(name, props)?;
+                self.commits.snapshot(&self.capability, name, props)?;
                 Ok(())
             })
         })

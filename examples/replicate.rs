@@ -16,13 +16,18 @@
     reason = "a program for people"
 )]
 
+#[path = "gate/mod.rs"]
+mod gate;
+
 use std::error::Error;
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use helix_zfs::gate::Operation;
 use helix_zfs::replicate::{Job, Phase, Progress, ReplicateError, Replicator, Source};
 use helix_zfs::zfs_core::{DatasetName, Zfs};
 
@@ -59,7 +64,10 @@ trait Channel: Read + Write + Send {}
 impl<C: Read + Write + Send> Channel for C {}
 
 fn serve(address: &str, dataset: &DatasetName) -> Result<(), Box<dyn Error>> {
-    let source = Source::new(&Zfs::open()?).offer(dataset);
+    let zfs = Zfs::open()?;
+    let source = Source::new(&zfs).offer(dataset);
+    let gate = gate::OwnGate::open(&zfs)?;
+    let send = Arc::new(gate.capability(Operation::Send, dataset)?);
     let accept: Box<dyn Fn() -> io::Result<Box<dyn Channel>>> = match address.contains('/') {
         true => {
             let listener = UnixListener::bind(address)?;
@@ -73,8 +81,8 @@ fn serve(address: &str, dataset: &DatasetName) -> Result<(), Box<dyn Error>> {
     println!("{dataset} at {address}");
     loop {
         let channel = accept()?;
-        let source = source.clone();
-        std::thread::spawn(move || match source.serve(channel) {
+        let (source, send) = (source.clone(), Arc::clone(&send));
+        std::thread::spawn(move || match source.serve(&send, channel) {
             Ok(served) => {
                 for snapshot in served.snapshots {
                     println!("{snapshot} is replicated");
@@ -86,13 +94,16 @@ fn serve(address: &str, dataset: &DatasetName) -> Result<(), Box<dyn Error>> {
 }
 
 fn pull(address: &str, job: &Job) -> Result<(), Box<dyn Error>> {
-    let replicator = Replicator::new(&Zfs::open()?);
+    let zfs = Zfs::open()?;
+    let gate = gate::OwnGate::open(&zfs)?;
+    let receive = gate.capability(Operation::Receive, job.target())?;
+    let replicator = Replicator::new(&zfs);
     let replicator = replicator.on_progress(Duration::from_millis(500), show);
     let channel: Box<dyn Channel> = match address.contains('/') {
         true => Box::new(UnixStream::connect(address)?),
         false => Box::new(TcpStream::connect(address)?),
     };
-    let outcome = replicator.pull(channel, job)?;
+    let outcome = replicator.pull(&receive, channel, job)?;
     if io::stdout().is_terminal() {
         println!();
     }

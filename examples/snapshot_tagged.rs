@@ -15,9 +15,13 @@
     reason = "a program for people"
 )]
 
+#[path = "gate/mod.rs"]
+mod gate;
+
 use std::error::Error;
 use std::process::ExitCode;
 
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::Zfs;
 use helix_zfs::{Change, GuardRail, Tenant};
 
@@ -46,11 +50,14 @@ fn run() -> Result<(), Box<dyn Error>> {
     }
 
     let zfs = Zfs::open()?;
-    let tenants = Tenant::list(&zfs.dataset(parent)?)?;
+    let tenants = zfs.dataset(parent)?;
+    let gate = gate::OwnGate::open(&zfs)?;
+    let take = gate.capability(Operation::TakeGuardRail, tenants.name())?;
+    let tenants = Tenant::list(&tenants)?;
     if tenants.is_empty() {
         return Err(format!("{parent} has no tenants").into());
     }
-    let guard_rail = GuardRail::take(&zfs, &tenants, name, &change)?;
+    let guard_rail = GuardRail::take(&take, &zfs, &tenants, name, &change)?;
     for snapshot in guard_rail.snapshots() {
         println!("{}", snapshot.name());
     }

@@ -17,10 +17,14 @@
     reason = "a program for people"
 )]
 
+#[path = "gate/mod.rs"]
+mod gate;
+
 use std::error::Error;
 use std::process::ExitCode;
 
 use helix_zfs::TenantSpec;
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::Zfs;
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
 use helix_zfs::zfs_core::props::Sync;
@@ -55,12 +59,15 @@ fn run() -> Result<(), Box<dyn Error>> {
         .map_err(|_| format!("{key_file}: a key has 32 bytes"))?;
     let key = WrappingKey::raw(&key);
 
-    let parent = Zfs::open()?.dataset(parent)?;
+    let zfs = Zfs::open()?;
+    let parent = zfs.dataset(parent)?;
+    let gate = gate::OwnGate::open(&zfs)?;
+    let create = gate.capability(Operation::CreateTenant, parent.name())?;
     let tenant = TenantSpec::new(name, Encryption::aes_256_gcm(&key)?)
         .quota(quota)
         .snapshot_limit(SNAPSHOTS)
         .sync(Sync::Always)
-        .create(&parent)?;
+        .create(&create, &parent)?;
 
     let props = tenant.dataset().properties()?;
     println!("{}", tenant.dataset().name());

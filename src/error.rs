@@ -25,5 +25,25 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The refusal of the gate, if it is one.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::Zfs(_) => None,
+        }
+    }
+
+    /// The error of ZFS, if it is one.
+    #[must_use]
+    pub fn zfs_error(&self) -> Option<&zfs_core::Error> {
+        match self {
+            Self::Refused(_) => None,
+            Self::Zfs(error) => Some(error),
+        }
+    }
+}
+
 /// What an operation that needs a [`Capability`](crate::gate::Capability) comes to.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -20,19 +20,22 @@
 //! use helix_zfs::zfs_core::Zfs;
 //! use helix_zfs::{Change, GuardRail, RollbackOptions, Tenant};
 //!
+//! # use helix_zfs::gate::Capability;
+//! # fn deploy(take: &Capability, roll_back: &Capability) -> Result<(), Box<dyn std::error::Error>> {
 //! let zfs = Zfs::open()?;
 //! let tenants = Tenant::list(&zfs.dataset("tank/tenants")?)?;
 //! let change = Change::new().git_sha("4be1f2c").helm_revision(17);
-//! let guard_rail = GuardRail::take(&zfs, &tenants, "deploy-42", &change)?;
+//! let guard_rail = GuardRail::take(take, &zfs, &tenants, "deploy-42", &change)?;
 //! // The deployment went wrong:
 //! let plan = guard_rail.rollback_plan()?;
 //! println!("{} bytes would be lost", plan.written());
 //! let options = RollbackOptions::new().destroy_newer().keep("failed-deploy-42");
-//! let report = plan.carry_out(&options, &mut |step| println!("{step}"))?;
+//! let report = plan.carry_out(roll_back, &options, &mut |step| println!("{step}"))?;
 //! if let Some(advice) = report.advice() {
 //!     println!("{advice}");
 //! }
-//! # Ok::<(), helix_zfs::RollbackError>(())
+//! # Ok(())
+//! # }
 //! ```
 
 #![forbid(unsafe_code)]

@@ -1,9 +1,10 @@
 use zfs_core::key::{Encryption, WrappingKey};
 use zfs_core::props::{FilesystemLimit, KeyStatus, PropertySet, Quota, Reservation};
 use zfs_core::props::{SnapshotLimit, Source, Sync};
-use zfs_core::{CreateOptions, Dataset, DatasetName, ErrorKind, Result};
+use zfs_core::{CreateOptions, Dataset, DatasetName, ErrorKind};
 
-use crate::Room;
+use crate::gate::{Capability, Operation};
+use crate::{Result, Room};
 
 /// What a tenant's filesystem shall be like.
 #[derive(Debug)]
@@ -74,14 +75,24 @@ impl TenantSpec {
 
     /// Creates the tenant's filesystem below `parent`. Its key is loaded, and it is not mounted.
     ///
+    /// The capability has to be for [`CreateTenant`](Operation::CreateTenant) of the new filesystem.
+    ///
     /// # Errors
     ///
-    /// As [`Dataset::create`]; nothing is left behind then.
+    /// [`Refused`](crate::Error::Refused); otherwise as [`Dataset::create`]; nothing is left behind
+    /// then.
     ///
     /// # Privileges
     ///
     /// As [`Dataset::create`], with `userprop`.
-    pub fn create(self, parent: &Dataset) -> Result<Tenant> {
+    pub fn create(self, capability: &Capability, parent: &Dataset) -> Result<Tenant> {
+        let dataset = parent.child(&self.name)?;
+        capability.allow(Operation::CreateTenant, dataset.name())?;
+        Ok(self.create_allowed(parent)?)
+    }
+
+    /// As [`create`](Self::create), once it was allowed.
+    pub(crate) fn create_allowed(self, parent: &Dataset) -> zfs_core::Result<Tenant> {
         let dataset = parent.child(&self.name)?;
         let options = CreateOptions::filesystem()
             .properties(&self.props)
@@ -129,7 +140,7 @@ impl Tenant {
     /// # Privileges
     ///
     /// None.
-    pub fn list(parent: &Dataset) -> Result<Vec<Self>> {
+    pub fn list(parent: &Dataset) -> zfs_core::Result<Vec<Self>> {
         parent
             .children_with_properties()?
             .into_iter()
@@ -155,42 +166,50 @@ impl Tenant {
     /// # Errors
     ///
     /// `NotFound`, `PoolSuspended`.
-    pub fn is_unlocked(&self) -> Result<bool> {
+    pub fn is_unlocked(&self) -> zfs_core::Result<bool> {
         let encryption = self.dataset.encryption()?;
         Ok(encryption.is_none_or(|encryption| encryption.key == KeyStatus::Available))
     }
 
     /// Loads the tenant's key. A tenant that is unlocked already stays so if the key is its own.
     ///
+    /// The capability has to be for [`LoadKey`](Operation::LoadKey) of the tenant.
+    ///
     /// # Errors
     ///
-    /// `WrongKey`, whether or not a key is loaded; otherwise as [`Dataset::load_key`].
+    /// [`Refused`](crate::Error::Refused); `WrongKey`, whether or not a key is loaded; otherwise as [`Dataset::load_key`].
     ///
     /// # Privileges
     ///
     /// Root, or the delegated permission `load-key`.
-    pub fn unlock(&self, key: &WrappingKey) -> Result<()> {
+    pub fn unlock(&self, capability: &Capability, key: &WrappingKey) -> Result<()> {
+        capability.allow(Operation::LoadKey, self.dataset.name())?;
         match self.dataset.load_key(key) {
-            Err(error) if error.kind() == ErrorKind::KeyLoaded => self.dataset.verify_key(key),
-            result => result,
+            Err(error) if error.kind() == ErrorKind::KeyLoaded => {
+                Ok(self.dataset.verify_key(key)?)
+            }
+            result => Ok(result?),
         }
     }
 
     /// Unloads the tenant's key, so that nobody reaches its data. A tenant that is locked already
     /// stays so.
     ///
+    /// The capability has to be for [`UnloadKey`](Operation::UnloadKey) of the tenant.
+    ///
     /// # Errors
     ///
-    /// `Busy` while its filesystem, or one below that shares the key, is mounted; otherwise as
+    /// [`Refused`](crate::Error::Refused); `Busy` while its filesystem, or one below that shares the key, is mounted; otherwise as
     /// [`Dataset::unload_key`].
     ///
     /// # Privileges
     ///
     /// Root, or the delegated permission `load-key`.
-    pub fn lock(&self) -> Result<()> {
+    pub fn lock(&self, capability: &Capability) -> Result<()> {
+        capability.allow(Operation::UnloadKey, self.dataset.name())?;
         match self.dataset.unload_key() {
             Err(error) if error.kind() == ErrorKind::KeyNotLoaded => Ok(()),
-            result => result,
+            result => Ok(result?),
         }
     }
 
@@ -199,7 +218,7 @@ impl Tenant {
     /// # Errors
     ///
     /// As [`Room::of`].
-    pub fn headroom(&self) -> Result<Room> {
+    pub fn headroom(&self) -> zfs_core::Result<Room> {
         Room::of(&self.dataset)
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use helix_zfs::gate::Operation;
 use helix_zfs::group_commit::{GroupCommit, GroupCommitOptions};
+use helix_zfs::zfs_core::ErrorKind;
 use helix_zfs::zfs_core::props::UserProps;
-use helix_zfs::zfs_core::{ErrorKind, Result as ZfsResult};
 
 use crate::stage::Stage;
 use crate::story::{Result, Story};
@@ -20,19 +21,20 @@ pub(crate) fn ask_at_once(story: &mut Story, stage: &Stage, fleet: &Fleet) -> Re
             .gather(Duration::from_millis(500))
             .max_wait(Duration::from_secs(2));
         let commits = GroupCommit::new(zfs, options);
+        let may = stage.may(Operation::Snapshot)?;
         let mut names = Vec::new();
         for tenant in ["acme", "birch", "cedar", "nobody"] {
             names.push(stage.tenants.child(tenant)?.name().snapshot(NAME)?);
         }
-        let answers: Vec<ZfsResult<Option<u64>>> = std::thread::scope(|scope| {
+        let answers: Vec<helix_zfs::Result<Option<u64>>> = std::thread::scope(|scope| {
             let asking: Vec<_> = names
                 .iter()
                 .map(|name| {
-                    let commits = &commits;
+                    let (commits, may) = (&commits, &may);
                     scope.spawn(move || {
                         let job = name.dataset().base().to_owned();
                         let props = UserProps::new().set("helix:reason", &job)?;
-                        Ok(commits.snapshot(name.clone(), props)?.txg)
+                        Ok(commits.snapshot(may, name.clone(), props)?.txg)
                     })
                 })
                 .collect();

@@ -1,12 +1,14 @@
 //! A tenant that is locked: without its key there is no data.
 
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::ErrorKind;
 use helix_zfs::zfs_core::key::{KEY_LEN, WrappingKey};
 
+use crate::stage::Stage;
 use crate::story::{Result, Story};
 use crate::tenants::{Fleet, Member};
 
-pub(crate) fn lock_and_unlock(story: &mut Story, fleet: &mut Fleet) -> Result {
+pub(crate) fn lock_and_unlock(story: &mut Story, stage: &Stage, fleet: &mut Fleet) -> Result {
     story.step("A key taken away and given back", |story| {
         let Member {
             tenant,
@@ -15,13 +17,15 @@ pub(crate) fn lock_and_unlock(story: &mut Story, fleet: &mut Fleet) -> Result {
             ..
         } = &mut fleet.acme;
         let name = tenant.dataset().name();
+        let load = stage.may(Operation::LoadKey)?;
+        let unload = stage.may(Operation::UnloadKey)?;
         story.refused(
             "locking acme while it is mounted",
-            tenant.lock(),
+            tenant.lock(&unload),
             ErrorKind::Busy,
         )?;
         mounted.unmount()?;
-        tenant.lock()?;
+        tenant.lock(&unload)?;
         story.check(
             !tenant.is_unlocked()?,
             "the key is not in the kernel any more",
@@ -31,9 +35,13 @@ pub(crate) fn lock_and_unlock(story: &mut Story, fleet: &mut Fleet) -> Result {
             Err(error) => story.check(true, format_args!("the data is out of reach: {error}"))?,
         }
         let wrong = WrappingKey::raw(&[0x5a; KEY_LEN]);
-        story.refused("another key", tenant.unlock(&wrong), ErrorKind::WrongKey)?;
+        story.refused(
+            "another key",
+            tenant.unlock(&load, &wrong),
+            ErrorKind::WrongKey,
+        )?;
         story.check(!tenant.is_unlocked()?, "which leaves acme locked")?;
-        tenant.unlock(key)?;
+        tenant.unlock(&load, key)?;
         story.check(tenant.is_unlocked()?, "its own key opens it")?;
         mounted.mount(name)?;
         let contents = fleet.acme.contents()?;

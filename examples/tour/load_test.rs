@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use helix_zfs::ephemeral::{Ephemeral, EphemeralMount, EphemeralSpec, Reaper};
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::ErrorKind;
 
 use crate::files::{Contents, write};
@@ -20,7 +21,7 @@ pub(crate) fn run(story: &mut Story, stage: &Stage, fleet: &Fleet) -> Result {
         let folder = stage.folder("load-test")?;
         let spec = EphemeralSpec::new(area.name(), "tour", "load test", HOUR)
             .mount(EphemeralMount::Private(folder.clone()));
-        let clone = Ephemeral::create(&origin, &spec)?;
+        let clone = Ephemeral::create(&stage.may(Operation::CloneEphemeral)?, &origin, &spec)?;
         story.same(
             format_args!("a clone of {}", origin.name()),
             &clone.as_clone().origin,
@@ -60,7 +61,7 @@ pub(crate) fn run(story: &mut Story, stage: &Stage, fleet: &Fleet) -> Result {
         let plan = Reaper::new(&area).plan()?;
         story.same("an hour has to pass", plan.expired.len(), 0)?;
         let plan = Reaper::new(&area).plan_at(SystemTime::now() + 2 * HOUR)?;
-        for reaped in plan.carry_out(&mut |_| {}) {
+        for reaped in plan.carry_out(&stage.may(Operation::Reap)?, &mut |_| {}) {
             reaped.result?;
         }
         let gone = stage.pool.zfs().dataset(left.dataset.as_str())?;

@@ -17,6 +17,8 @@
 )]
 
 mod files;
+#[path = "../gate/mod.rs"]
+mod gate;
 mod jobs;
 mod keys;
 mod limits;
@@ -68,7 +70,7 @@ fn tell(story: &mut Story) -> Result<String> {
     release.migrate_and_roll_back(story, &stage, &fleet)?;
     limits::reach_the_quota(story, &stage, &fleet)?;
     load_test::run(story, &stage, &fleet)?;
-    keys::lock_and_unlock(story, &mut fleet)?;
+    keys::lock_and_unlock(story, &stage, &mut fleet)?;
     staging::promote(story, &stage, &mut fleet)?;
     release.retire(story, &stage)?;
     drop(fleet);

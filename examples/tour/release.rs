@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::{ErrorKind, Zfs};
 use helix_zfs::{Change, GuardRail, RollbackOptions};
 
@@ -27,7 +28,13 @@ impl Release {
                 .git_sha(GIT_SHA)
                 .helm_revision(HELM_REVISION)
                 .reason("orders: schema 9");
-            let guard_rail = GuardRail::take(zfs, &fleet.members(), NAME, &change)?;
+            let guard_rail = GuardRail::take(
+                &stage.may(Operation::TakeGuardRail)?,
+                zfs,
+                &fleet.members(),
+                NAME,
+                &change,
+            )?;
             for snapshot in guard_rail.snapshots() {
                 let props = snapshot.properties()?;
                 let tags = (
@@ -127,7 +134,11 @@ impl Release {
                 Vec::new(),
             )?;
             story.say("They are mounted, so that each goes back on its own, under a mark on all.");
-            let report = plan.carry_out(&RollbackOptions::new(), &mut |_| {})?;
+            let report = plan.carry_out(
+                &stage.may(Operation::RollBack)?,
+                &RollbackOptions::new(),
+                &mut |_| {},
+            )?;
             story.check(report.is_complete(), "all datasets are at the point")?;
             let mut bytes = 0;
             for member in fleet.members() {
@@ -155,7 +166,7 @@ impl Release {
                 (found.txg(), found.snapshots().len()),
                 (self.guard_rail.txg(), 3),
             )?;
-            found.remove()?;
+            found.remove(&stage.may(Operation::RemoveGuardRail)?)?;
             story.check(
                 GuardRail::list(&stage.tenants)?.is_empty(),
                 "now no dataset has a guard rail",

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use helix_zfs::Step;
+use helix_zfs::gate::{Capability, Operation};
 use helix_zfs::layout::{ApplyOptions, DeviceMap, Layout};
 use helix_zfs::zfs_core::pool::{VdevClass, VdevKind};
 use helix_zfs::zfs_core::props::Sync;
 use helix_zfs::zfs_core::{Dataset, Health, Pool, SyncMode, Vdev, Zfs};
 use tempfile::TempDir;
 
+use crate::gate::OwnGate;
 use crate::story::{Bytes, Result, Story};
 
 /// By the names that the layout has for them.
@@ -25,6 +27,7 @@ pub(crate) struct Stage {
     imported: bool,
     loops: Vec<Loop>,
     folder: TempDir,
+    gate: OwnGate,
 }
 
 impl Stage {
@@ -38,6 +41,7 @@ impl Stage {
                 imported: false,
                 loops: Vec::new(),
                 folder: TempDir::with_prefix("helix-tour-")?,
+                gate: OwnGate::open(zfs)?,
             };
             let devices = stage.make_devices(story)?;
             let layout = layout(&name)?;
@@ -48,7 +52,8 @@ impl Stage {
                 &[],
             )?;
             stage.imported = true;
-            let applied = plan.apply(zfs, &ApplyOptions::new(), &mut |step| {
+            let apply = stage.may(Operation::ApplyLayout)?;
+            let applied = plan.apply(&apply, zfs, &ApplyOptions::new(), &mut |step| {
                 if let Step::Done(change) = step {
                     println!("   {change}");
                 }
@@ -120,6 +125,11 @@ impl Stage {
             .into_iter()
             .zip(devices)
             .fold(DeviceMap::new(), |map, (name, path)| map.device(name, path)))
+    }
+
+    /// What the gate lets the tour do, with all of its pool.
+    pub(crate) fn may(&self, operation: Operation) -> Result<Capability> {
+        Ok(self.gate.capability(operation, self.pool.root().name())?)
     }
 
     /// A place to mount something.

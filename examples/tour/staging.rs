@@ -1,6 +1,7 @@
 //! A staging copy that takes the place of production.
 
 use helix_zfs::Tenant;
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::props::{PropertySet, Quota, UserProps};
 
 use crate::files::{Contents, Mounted, write};
@@ -64,7 +65,9 @@ pub(crate) fn promote(story: &mut Story, stage: &Stage, fleet: &mut Fleet) -> Re
         )?;
         // The promotion made another dataset the encryption root, and ZFS does not take the loaded
         // key along.
-        birch.tenant.unlock(&birch.key)?;
+        birch
+            .tenant
+            .unlock(&stage.may(Operation::LoadKey)?, &birch.key)?;
         story.check(birch.tenant.is_unlocked()?, "which the key of birch opens")?;
         birch.mounted.mount(promoted.name())?;
         birch.checksum = upgraded;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use helix_zfs::zfs_core::{self, ErrorKind};
+use helix_zfs::zfs_core::ErrorKind;
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -82,10 +82,10 @@ impl Story {
     pub(crate) fn refused<T>(
         &mut self,
         what: &str,
-        result: zfs_core::Result<T>,
+        result: std::result::Result<T, impl Into<helix_zfs::Error>>,
         kind: ErrorKind,
     ) -> Result {
-        match result {
+        match result.map_err(Into::into) {
             Ok(_) => Err(format!("{what} was not refused").into()),
             Err(error) if error.kind() == kind => {
                 self.check(true, format_args!("{what} is refused: {kind}"))

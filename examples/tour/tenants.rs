@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::DatasetName;
 use helix_zfs::zfs_core::key::{Encryption, KEY_LEN, MIN_PBKDF2_ITERATIONS, WrappingKey};
 use helix_zfs::zfs_core::props::{EncryptionAlgorithm, KeyFormat, Sync};
@@ -148,7 +149,7 @@ impl Member {
         let tenant = TenantSpec::new(name, encryption)
             .quota(quota)
             .sync(sync)
-            .create(&stage.tenants)?;
+            .create(&stage.may(Operation::CreateTenant)?, &stage.tenants)?;
 
         let dataset = tenant.dataset();
         let props = dataset.properties()?;

@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::answer::Answer;
@@ -23,7 +25,7 @@ pub(crate) struct Arguments {
 }
 
 /// What all commands take.
-#[derive(Clone, Copy, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Global {
     /// Answers in JSON, one document on standard output.
     #[arg(long, global = true)]
@@ -34,6 +36,13 @@ pub(crate) struct Global {
     /// Says yes to the question before anything is destroyed.
     #[arg(long, short = 'y', global = true)]
     pub(crate) yes: bool,
+    /// The gate's folder: its jobs, its audit log and, in rules.toml, who may do what. Else that of
+    /// HELIXCTL_GATE, or /var/lib/helixctl.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) gate: Option<PathBuf>,
+    /// Under whose name a change is put on record. Else that of whoever called sudo, or the user's.
+    #[arg(id = "as", long = "as", global = true, value_name = "ACTOR")]
+    pub(crate) actor: Option<String>,
 }
 
 /// A subcommand.
@@ -100,7 +109,7 @@ mod tests {
     #[test]
     fn every_argument_can_be_taken() {
         for line in [
-            "--json --yes --dry-run status tank --full-at 5",
+            "--json --yes --dry-run --gate /tmp --as me status tank --full-at 5",
             "layout plan l.toml --devices d.toml --check --allow-destroy t/a --allow-remove t:d",
             "layout apply l.toml --devices d.toml --keys k --despite-conflicts --allow-overwrite d",
             "tenant create t/t a --key-file k --quota 1G --reservation 1M --sync always \

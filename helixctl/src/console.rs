@@ -76,6 +76,15 @@ impl Console {
         Ok(Zfs::open()?)
     }
 
+    pub(crate) fn global(&self) -> &Global {
+        &self.global
+    }
+
+    /// The words of the command: `tenant create`.
+    pub(crate) fn command(&self) -> &str {
+        &self.command
+    }
+
     /// Whether somebody looks on who has a use for a line that changes.
     pub(crate) fn has_watcher(&self) -> bool {
         !self.global.json && io::stderr().is_terminal()

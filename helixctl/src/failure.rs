@@ -63,7 +63,7 @@ impl Exit {
         ),
         (
             Self::Denied,
-            "Neither root nor delegated, or a mount policy forbids it.",
+            "Neither root nor delegated, or a policy or the gate forbids it.",
         ),
         (
             Self::Busy,
@@ -227,6 +227,7 @@ impl From<EphemeralError> for Failure {
     fn from(error: EphemeralError) -> Self {
         let exit = match &error {
             EphemeralError::Zfs(error) => Exit::of(error.kind()),
+            EphemeralError::Refused(_) => Exit::Denied,
             EphemeralError::Name { .. }
             | EphemeralError::Expiry { .. }
             | EphemeralError::Volume { .. }
@@ -245,6 +246,7 @@ impl From<ScopeError> for Failure {
     fn from(error: ScopeError) -> Self {
         let exit = match error {
             ScopeError::Rollback(error) => return error.into(),
+            ScopeError::Refused(_) => Exit::Denied,
             ScopeError::Zfs(ref error) => Exit::of(error.kind()),
             ScopeError::NoSnapshot { .. } | ScopeError::NoStaging { .. } => Exit::NotFound,
             ScopeError::LimitReached { .. } => Exit::Full,
@@ -259,6 +261,7 @@ impl From<RollbackError> for Failure {
     fn from(error: RollbackError) -> Self {
         let exit = match &error {
             RollbackError::Zfs(error) => Exit::of(error.kind()),
+            RollbackError::Refused(_) => Exit::Denied,
             RollbackError::Empty | RollbackError::Repeated(_) | RollbackError::SeveralPools(..) => {
                 Exit::Usage
             }
@@ -278,7 +281,7 @@ impl From<ReplicateError> for Failure {
             Problem::TargetFull => Exit::Full,
             Problem::Busy => Exit::Busy,
             Problem::NoSnapshot => Exit::NotFound,
-            Problem::PermissionDenied => Exit::Denied,
+            Problem::PermissionDenied | Problem::Refused => Exit::Denied,
             _ => error
                 .zfs_error()
                 .map_or(Exit::Failed, |error| Exit::of(error.kind())),

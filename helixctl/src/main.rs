@@ -11,6 +11,7 @@ mod arguments;
 mod commands;
 mod console;
 mod failure;
+mod gate;
 mod keys;
 mod pages;
 mod progress;

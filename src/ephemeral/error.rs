@@ -3,10 +3,15 @@ use std::time::SystemTime;
 
 use zfs_core::{DatasetName, Errno, ErrorKind};
 
+use crate::gate::Refusal;
+
 /// Why something was not done with an ephemeral clone.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EphemeralError {
+    /// The capability does not cover it. The kernel was not called.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// ZFS, or the system, refused it.
     #[error(transparent)]
     Zfs(#[from] zfs_core::Error),
@@ -60,7 +65,7 @@ pub enum EphemeralError {
     },
     /// The kernel refused to destroy it, for a reason that is none of the others.
     #[error("destroying {dataset}: {errno}")]
-    Refused {
+    NotDestroyed {
         /// The clone.
         dataset: DatasetName,
         /// What the kernel said.

@@ -9,6 +9,7 @@ use zfs_core::{Dataset, DatasetEntry, DatasetName, ErrorKind, SnapshotFilter, Sn
 
 use super::remove::{Removed, remove};
 use super::{EphemeralError, Expiry, InUse};
+use crate::gate::{Capability, Operation};
 
 /// Marks an ephemeral clone. Its value is the GUID of the snapshot that it is a clone of.
 pub(super) const MARK: &str = "helix:ephemeral";
@@ -199,15 +200,28 @@ impl EphemeralClone {
 
     /// Gives it another time to expire, later or earlier.
     ///
+    /// The capability has to be for [`ChangeEphemeral`](Operation::ChangeEphemeral) of the clone.
+    ///
     /// # Errors
     ///
-    /// [`Expiry`](EphemeralError::Expiry); [`Changed`](EphemeralError::Changed) when it is not the
+    /// [`Refused`](EphemeralError::Refused); [`Expiry`](EphemeralError::Expiry); [`Changed`](EphemeralError::Changed) when it is not the
     /// clone that this is; otherwise as [`Dataset::set_user`].
     ///
     /// # Privileges
     ///
     /// Root, or the delegated permission `userprop`.
     pub fn extend(
+        &mut self,
+        capability: &Capability,
+        zfs: &Zfs,
+        expiry: impl Into<Expiry>,
+    ) -> Result<SystemTime, EphemeralError> {
+        capability.allow(Operation::ChangeEphemeral, &self.dataset)?;
+        self.extend_allowed(zfs, expiry)
+    }
+
+    /// As [`extend`](Self::extend), once it was allowed.
+    pub(super) fn extend_allowed(
         &mut self,
         zfs: &Zfs,
         expiry: impl Into<Expiry>,
@@ -227,9 +241,11 @@ impl EphemeralClone {
     /// destroyed if it is still the clone that it was when it was looked at. One that is gone
     /// already is no error.
     ///
+    /// The capability has to be for [`ChangeEphemeral`](Operation::ChangeEphemeral) of the clone.
+    ///
     /// # Errors
     ///
-    /// [`InUse`](EphemeralError::InUse) with nothing destroyed; [`Changed`](EphemeralError::Changed);
+    /// [`Refused`](EphemeralError::Refused); [`InUse`](EphemeralError::InUse) with nothing destroyed; [`Changed`](EphemeralError::Changed);
     /// otherwise as [`Pool::run_program`](zfs_core::Pool::run_program).
     ///
     /// # Privileges
@@ -237,7 +253,13 @@ impl EphemeralClone {
     /// Root.
     ///
     /// `zfs.sync.destroy` of `zfs-program(8)`: what is checked and what is done is one transaction.
-    pub fn remove(&self, zfs: &Zfs) -> Result<(), EphemeralError> {
+    pub fn remove(&self, capability: &Capability, zfs: &Zfs) -> Result<(), EphemeralError> {
+        capability.allow(Operation::ChangeEphemeral, &self.dataset)?;
+        self.remove_allowed(zfs)
+    }
+
+    /// As [`remove`](Self::remove), once it was allowed.
+    pub(super) fn remove_allowed(&self, zfs: &Zfs) -> Result<(), EphemeralError> {
         self.unmount(zfs)?;
         self.destroy(zfs)
     }
@@ -285,7 +307,7 @@ impl EphemeralClone {
             Removed::Replaced => Err(self.changed(REPLACED)),
             Removed::Extended => Err(self.changed(EXTENDED)),
             Removed::InUse(by) => Err(self.in_use(by)),
-            Removed::Refused(errno) => Err(EphemeralError::Refused {
+            Removed::Refused(errno) => Err(EphemeralError::NotDestroyed {
                 dataset: self.dataset.clone(),
                 errno,
             }),

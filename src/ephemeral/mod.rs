@@ -11,18 +11,20 @@
 //! use std::process::Command;
 //! use std::time::Duration;
 //!
+//! # fn load_test(capability: &helix_zfs::gate::Capability) -> Result<(), Box<dyn std::error::Error>> {
 //! let zfs = Zfs::open()?;
 //! let snapshot = zfs.snapshot("tank/tenants/acme@deploy-42")?;
 //! let area = zfs.dataset("tank/ephemeral")?;
 //! let spec = EphemeralSpec::new(&area, "anna", "load test of #1180", Duration::from_secs(3600))
 //!     .writable()
 //!     .mount(EphemeralMount::Private("/mnt".into()));
-//! let clone = Ephemeral::create(&snapshot, &spec)?;
+//! let clone = Ephemeral::create(capability, &snapshot, &spec)?;
 //! let mut load_test = Command::new("load-test");
 //! load_test.arg("/mnt");
 //! let status = clone.spawn(load_test)?.wait();
 //! clone.remove()?;
-//! # Ok::<(), helix_zfs::ephemeral::EphemeralError>(())
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! # What a clone has
@@ -77,6 +79,8 @@ use std::time::SystemTime;
 use zfs_core::mount::MountOptions;
 use zfs_core::{Dataset, Snapshot};
 
+use crate::gate::{Capability, Operation};
+
 /// An ephemeral clone that is removed when this is dropped.
 #[derive(Debug)]
 #[must_use = "the clone is removed as soon as this is dropped"]
@@ -92,10 +96,15 @@ impl Ephemeral {
     /// Makes a clone of `snapshot`, and mounts it if `spec` says so. If it cannot be mounted it is
     /// removed again.
     ///
+    /// The capability has to be for [`CloneEphemeral`](Operation::CloneEphemeral) of the dataset that
+    /// the snapshot is of, and of the clone. It covers the clone's end too: whoever made it may
+    /// [remove](Self::remove) or drop it, also when the capability has ended by then.
+    ///
     /// # Errors
     ///
     /// | error | when |
     /// |---|---|
+    /// | [`Refused`](EphemeralError::Refused) | the capability does not cover it; nothing was asked of the kernel |
     /// | [`Name`](EphemeralError::Name), [`Expiry`](EphemeralError::Expiry), [`Folder`](EphemeralError::Folder), [`Volume`](EphemeralError::Volume) | `spec` is not valid here; nothing was asked of the kernel |
     /// | `NotFound` | the snapshot or the area does not exist |
     /// | `AlreadyExists` | a dataset of that name exists |
@@ -109,8 +118,14 @@ impl Ephemeral {
     /// `mountpoint` and `userprop`, but then only root can remove it.
     ///
     /// `zfs-clone(8)`, `mount(2)`, `unshare(2)`.
-    pub fn create(snapshot: &Snapshot, spec: &EphemeralSpec) -> Result<Self, EphemeralError> {
+    pub fn create(
+        capability: &Capability,
+        snapshot: &Snapshot,
+        spec: &EphemeralSpec,
+    ) -> Result<Self, EphemeralError> {
         let prepared = spec.prepare(snapshot)?;
+        let objects = [&snapshot.name().dataset(), &prepared.target];
+        capability.allow_all(Operation::CloneEphemeral, objects)?;
         let dataset = snapshot.clone_to(&prepared.target, &prepared.props)?;
         let clone = EphemeralClone::of(&dataset)?;
         let mut made = Self {
@@ -123,9 +138,11 @@ impl Ephemeral {
         match &made.mount {
             EphemeralMount::No => {}
             EphemeralMount::At(path) => {
+                capability.allow(Operation::CloneEphemeral, &prepared.target)?;
                 made.dataset.mount(&MountOptions::new().at(path))?;
             }
             EphemeralMount::Private(path) => {
+                capability.allow(Operation::CloneEphemeral, &prepared.target)?;
                 made.private = Some(Private::start(&made.clone, &made.dataset, path)?);
             }
         }
@@ -188,6 +205,9 @@ impl Ephemeral {
 
     /// Gives it another time to expire.
     ///
+    /// The capability has to be for [`CloneEphemeral`](Operation::CloneEphemeral) of the clone: it is
+    /// as if it were made for longer.
+    ///
     /// # Errors
     ///
     /// As [`EphemeralClone::extend`].
@@ -195,8 +215,13 @@ impl Ephemeral {
     /// # Privileges
     ///
     /// As [`EphemeralClone::extend`].
-    pub fn extend(&mut self, expiry: impl Into<Expiry>) -> Result<SystemTime, EphemeralError> {
-        self.clone.extend(self.dataset.zfs(), expiry)
+    pub fn extend(
+        &mut self,
+        capability: &Capability,
+        expiry: impl Into<Expiry>,
+    ) -> Result<SystemTime, EphemeralError> {
+        capability.allow(Operation::CloneEphemeral, &self.clone.dataset)?;
+        self.clone.extend_allowed(self.dataset.zfs(), expiry)
     }
 
     /// Removes it now and tells whether that worked. If it did not, the reaper will when it has
@@ -227,8 +252,10 @@ impl Ephemeral {
         self.private = None;
         // Its time may have been changed elsewhere: whoever has this value decides.
         match EphemeralClone::of(&self.dataset) {
-            Ok(current) if current.guid == self.clone.guid => current.remove(self.dataset.zfs()),
-            _ => self.clone.remove(self.dataset.zfs()),
+            Ok(current) if current.guid == self.clone.guid => {
+                current.remove_allowed(self.dataset.zfs())
+            }
+            _ => self.clone.remove_allowed(self.dataset.zfs()),
         }
     }
 }

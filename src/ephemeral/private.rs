@@ -118,7 +118,7 @@ fn expire(clone: &mut EphemeralClone, zfs: &Zfs) -> Result<bool, EphemeralError>
         return Ok(false);
     }
     unmount(clone, zfs)?;
-    clone.remove(zfs)?;
+    clone.remove_allowed(zfs)?;
     Ok(true)
 }
 

@@ -6,6 +6,7 @@ use zfs_core::{Dataset, DatasetName, Result, Zfs};
 
 use super::{EphemeralClone, EphemeralError, NotEphemeral};
 use crate::Step;
+use crate::gate::{Capability, Operation};
 
 /// Removes the ephemeral clones of an area that have expired: those of processes that died, and of
 /// others that did not remove them in time.
@@ -18,14 +19,16 @@ use crate::Step;
 /// use helix_zfs::ephemeral::Reaper;
 /// use helix_zfs::zfs_core::Zfs;
 ///
+/// # fn reap(capability: &helix_zfs::gate::Capability) -> Result<(), Box<dyn std::error::Error>> {
 /// let area = Zfs::open()?.dataset("tank/ephemeral")?;
 /// let plan = Reaper::new(&area).plan()?;
-/// for reaped in plan.carry_out(&mut |step| println!("{step}")) {
+/// for reaped in plan.carry_out(capability, &mut |step| println!("{step}")) {
 ///     if let Err(error) = reaped.result {
 ///         println!("{error}");
 ///     }
 /// }
-/// # Ok::<(), helix_zfs::zfs_core::Error>(())
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug)]
 pub struct Reaper {
@@ -148,30 +151,41 @@ impl ReapPlan {
     /// ([`Changed`](EphemeralError::Changed)), another dataset of its name, one that is in use
     /// ([`InUse`](EphemeralError::InUse)).
     ///
+    /// The capability has to be for [`Reap`](Operation::Reap) of the clones. It is asked before each
+    /// change.
+    ///
     /// The errors are those of [`EphemeralClone::remove`].
     ///
     /// # Privileges
     ///
     /// Root.
     #[must_use = "some clones may be there still"]
-    pub fn carry_out(&self, observe: &mut dyn FnMut(Step<'_, Reap>)) -> Vec<Reaped> {
+    pub fn carry_out(
+        &self,
+        capability: &Capability,
+        observe: &mut dyn FnMut(Step<'_, Reap>),
+    ) -> Vec<Reaped> {
         self.expired
             .iter()
             .map(|clone| Reaped {
                 clone: clone.clone(),
-                result: self.reap(clone, observe),
+                result: self.reap(capability, clone, observe),
             })
             .collect()
     }
 
     fn reap(
         &self,
+        capability: &Capability,
         clone: &EphemeralClone,
         observe: &mut dyn FnMut(Step<'_, Reap>),
     ) -> std::result::Result<(), EphemeralError> {
         let mut step = |change: Reap, action: &dyn Fn() -> _| {
             observe(Step::Starting(&change));
-            let result: std::result::Result<(), EphemeralError> = action();
+            let allowed = capability.allow(Operation::Reap, &clone.dataset);
+            let result = allowed
+                .map_err(EphemeralError::from)
+                .and_then(|()| action());
             observe(match result {
                 Ok(()) => Step::Done(&change),
                 Err(_) => Step::Failed(&change),

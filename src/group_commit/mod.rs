@@ -10,18 +10,21 @@
 //! use helix_zfs::zfs_core::props::UserProps;
 //! use helix_zfs::zfs_core::{SnapshotName, Zfs};
 //!
+//! # fn jobs(capability: &helix_zfs::gate::Capability) -> Result<(), helix_zfs::Error> {
 //! let commits = GroupCommit::new(&Zfs::open()?, GroupCommitOptions::new());
 //! std::thread::scope(|scope| {
 //!     for tenant in ["acme", "beta", "cedar"] {
 //!         let commits = &commits;
-//!         scope.spawn(move || -> Result<_, helix_zfs::zfs_core::Error> {
-//!             let name = SnapshotName::new(&format!("tank/tenants/{tenant}@before-job"))?;
+//!         scope.spawn(move || -> Result<_, helix_zfs::Error> {
+//!             let name = format!("tank/tenants/{tenant}@before-job");
+//!             let name = SnapshotName::new(&name).map_err(helix_zfs::zfs_core::Error::from)?;
 //!             let props = UserProps::new().set("helix:reason", "nightly job")?;
-//!             commits.snapshot(name, props)
+//!             commits.snapshot(capability, name, props)
 //!         });
 //!     }
 //! });
-//! # Ok::<(), helix_zfs::zfs_core::Error>(())
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! # Who does it
@@ -58,10 +61,13 @@ use std::time::{Duration, Instant};
 
 use zfs_core::program::ChannelProgram;
 use zfs_core::props::UserProps;
-use zfs_core::{Result, SnapshotName, Zfs};
+use zfs_core::{SnapshotName, Zfs};
 
 use queue::{Lane, Request, Turn};
 use waiter::Waiter;
+
+use crate::Result;
+use crate::gate::{Capability, Operation};
 
 /// How long requests are gathered, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,9 +186,12 @@ impl GroupCommit {
 
     /// Creates a snapshot with user properties, and returns when it is on disk.
     ///
+    /// The capability has to be for [`Snapshot`](Operation::Snapshot) of the dataset. It is asked by the
+    /// caller, before the request joins the others: what is refused costs them nothing.
+    ///
     /// # Errors
     ///
-    /// As [`Zfs::create_snapshots`] for this snapshot alone: the error names it, and what the kernel
+    /// [`Refused`](crate::Error::Refused); otherwise as [`Zfs::create_snapshots`] for this snapshot alone: the error names it, and what the kernel
     /// said of it. `Interrupted`, `InstructionLimit`, `MemoryLimit` and `ProgramFailed` are those of
     /// a channel program that ended before its end: whether the snapshot was taken must be looked
     /// at.
@@ -193,11 +202,17 @@ impl GroupCommit {
     ///
     /// `lzc_snapshot`, `lzc_channel_program`.
     #[doc(alias = "lzc_snapshot")]
-    pub fn snapshot(&self, name: SnapshotName, props: UserProps) -> Result<Committed> {
+    pub fn snapshot(
+        &self,
+        capability: &Capability,
+        name: SnapshotName,
+        props: UserProps,
+    ) -> Result<Committed> {
+        capability.allow(Operation::Snapshot, &name.dataset())?;
         let ticket = self.ask(name, props);
         loop {
             if let Some(answer) = ticket.waiter.take_answer() {
-                return answer;
+                return Ok(answer?);
             }
             match ticket.turn() {
                 Next::Lead(batch) => batch.carry_out(),
@@ -224,11 +239,17 @@ impl GroupCommit {
     ///
     /// As [`snapshot`](Self::snapshot), of the runtime's threads.
     #[cfg(feature = "tokio")]
-    pub async fn snapshot_async(&self, name: SnapshotName, props: UserProps) -> Result<Committed> {
+    pub async fn snapshot_async(
+        &self,
+        capability: &Capability,
+        name: SnapshotName,
+        props: UserProps,
+    ) -> Result<Committed> {
+        capability.allow(Operation::Snapshot, &name.dataset())?;
         let ticket = self.ask(name, props);
         loop {
             if let Some(answer) = ticket.waiter.take_answer() {
-                return answer;
+                return Ok(answer?);
             }
             match ticket.turn() {
                 Next::Lead(batch) => {

@@ -6,9 +6,10 @@ mod rollback;
 use std::fmt;
 use std::time::SystemTime;
 
-use zfs_core::{DatasetName, ErrorKind, Failure, Result, Snapshot, SnapshotName, Zfs};
+use zfs_core::{DatasetName, ErrorKind, Failure, Snapshot, SnapshotName, Zfs};
 
-use crate::Step;
+use crate::gate::{Capability, Operation};
+use crate::{Result, Step};
 pub use change::Change;
 pub use find::RailFilter;
 use find::Written;
@@ -86,9 +87,12 @@ impl GuardRail {
     /// Taken again, with the same name, datasets and change, it is the one that is there. So a
     /// process that dies between the snapshots and the hold is made up for by the next one.
     ///
+    /// The capability has to be for [`TakeGuardRail`](Operation::TakeGuardRail) of each of the
+    /// datasets. It is asked before each of the two changes.
+    ///
     /// # Errors
     ///
-    /// `AlreadyExists` when a snapshot of that name is there that is not this guard rail's;
+    /// [`Refused`](crate::Error::Refused); `AlreadyExists` when a snapshot of that name is there that is not this guard rail's;
     /// `CrossPool` for datasets of several pools; otherwise as [`Zfs::create_snapshots`] and
     /// [`hold`](Self::hold); `InvalidProperty` and `TooBig` for a text in `change` that ZFS does not
     /// take. An error of the operations [`Stat`](zfs_core::Operation::Stat) and
@@ -100,12 +104,13 @@ impl GuardRail {
     ///
     /// `lzc_snapshot`, `zfs-snapshot(8)`; `lzc_hold`, `zfs-hold(8)`.
     pub fn take<D: AsRef<DatasetName>>(
+        capability: &Capability,
         zfs: &Zfs,
         datasets: &[D],
         name: &str,
         change: &Change,
     ) -> Result<Self> {
-        Self::take_observed(zfs, datasets, name, change, &mut |_| {})
+        Self::take_observed(capability, zfs, datasets, name, change, &mut |_| {})
     }
 
     /// As [`take`](Self::take), and tells `observer` of its two changes.
@@ -118,6 +123,7 @@ impl GuardRail {
     ///
     /// As [`take`](Self::take).
     pub fn take_observed<D: AsRef<DatasetName>>(
+        capability: &Capability,
         zfs: &Zfs,
         datasets: &[D],
         name: &str,
@@ -127,7 +133,11 @@ impl GuardRail {
         let snapshots = datasets
             .iter()
             .map(|dataset| zfs.snapshot(dataset.as_ref().snapshot(name)?.as_str()))
-            .collect::<Result<Vec<_>>>()?;
+            .collect::<zfs_core::Result<Vec<_>>>()?;
+        let allow = || {
+            let objects = datasets.iter().map(AsRef::as_ref);
+            capability.allow_all(Operation::TakeGuardRail, objects)
+        };
         let now = SystemTime::now();
         let props = change
             .to_props()?
@@ -138,22 +148,29 @@ impl GuardRail {
             name: name.to_owned(),
             datasets: snapshots.len(),
         };
-        let there = told(observer, &take, || {
+        let there = told(observer, &take, || -> Result<_> {
+            allow()?;
             let error = match zfs.create_snapshots(&snapshots, &props) {
                 Ok(()) => return Ok(None),
                 Err(error) => error,
             };
             match error.kind() {
-                ErrorKind::AlreadyExists => Self::taken_before(zfs, &snapshots, name, change)?
-                    .ok_or(error)
-                    .map(Some),
-                _ => Err(error),
+                ErrorKind::AlreadyExists => {
+                    match Self::taken_before(zfs, &snapshots, name, change)? {
+                        Some(there) => Ok(Some(there)),
+                        None => Err(error.into()),
+                    }
+                }
+                _ => Err(error.into()),
             }
         })?;
         let hold = TakeChange::Hold {
             name: name.to_owned(),
         };
-        told(observer, &hold, || hold_where_not_held(zfs, &snapshots))?;
+        told(observer, &hold, || -> Result<()> {
+            allow()?;
+            Ok(hold_where_not_held(zfs, &snapshots)?)
+        })?;
         if let Some(there) = there {
             return Ok(there);
         }
@@ -188,7 +205,7 @@ impl GuardRail {
         snapshots: &[Snapshot],
         name: &str,
         change: &Change,
-    ) -> Result<Option<Self>> {
+    ) -> zfs_core::Result<Option<Self>> {
         let mut rail: Option<Self> = None;
         for snapshot in snapshots {
             let props = match snapshot.properties() {
@@ -254,16 +271,24 @@ impl GuardRail {
 
     /// Holds its snapshots again, where they are not held any more. [`take`](Self::take) does it.
     ///
+    /// The capability has to be for [`TakeGuardRail`](Operation::TakeGuardRail) of each dataset.
+    ///
     /// # Errors
     ///
-    /// `NotFound` and `Partial` when snapshots are gone; otherwise as [`Zfs::hold`] and
+    /// [`Refused`](crate::Error::Refused); `NotFound` and `Partial` when snapshots are gone; otherwise as [`Zfs::hold`] and
     /// [`Outcome::complete`](zfs_core::Outcome::complete).
     ///
     /// # Privileges
     ///
     /// Root, or the delegated permission `hold` on each dataset.
-    pub fn hold(&self) -> Result<()> {
-        hold_where_not_held(&self.zfs, &self.snapshots)
+    pub fn hold(&self, capability: &Capability) -> Result<()> {
+        capability.allow_all(Operation::TakeGuardRail, &self.datasets())?;
+        Ok(hold_where_not_held(&self.zfs, &self.snapshots)?)
+    }
+
+    fn datasets(&self) -> Vec<DatasetName> {
+        let names = self.snapshots.iter().map(Snapshot::name);
+        names.map(SnapshotName::dataset).collect()
     }
 
     /// What rolling every dataset of it back to it would lose. See [`RollbackPlan`].
@@ -272,12 +297,7 @@ impl GuardRail {
     ///
     /// As [`RollbackPlan::of`].
     pub fn rollback_plan(&self) -> Result<RollbackPlan, RollbackError> {
-        let datasets: Vec<DatasetName> = self
-            .snapshots
-            .iter()
-            .map(|snapshot| snapshot.name().dataset())
-            .collect();
-        RollbackPlan::of(&self.zfs, &datasets, &self.name)
+        RollbackPlan::of(&self.zfs, &self.datasets(), &self.name)
     }
 
     /// Releases the guard rail's own hold, if it has one, and destroys its snapshots, all in one
@@ -286,17 +306,29 @@ impl GuardRail {
     /// When they cannot be destroyed they are held again. A process that dies in between leaves them
     /// without a hold: [`hold`](Self::hold) and the next [retention](Retention) put it back.
     ///
+    /// The capability has to be for [`RemoveGuardRail`](Operation::RemoveGuardRail) of each dataset. It
+    /// is asked before each of the two changes; holding them again is none of its own.
+    ///
     /// # Errors
     ///
-    /// `Held` when somebody else holds one, and otherwise as [`Zfs::destroy_snapshots`]; as
+    /// [`Refused`](crate::Error::Refused); `Held` when somebody else holds one, and otherwise as [`Zfs::destroy_snapshots`]; as
     /// [`Zfs::release`].
     ///
     /// # Privileges
     ///
     /// Root, or the delegated permissions `release`, `destroy` and `mount` on each dataset.
-    pub fn remove(&self) -> Result<()> {
+    pub fn remove(&self, capability: &Capability) -> Result<()> {
+        let datasets = self.datasets();
+        let allow = || capability.allow_all(Operation::RemoveGuardRail, &datasets);
+        allow()?;
         release(&self.zfs, &self.snapshots)?;
-        let destroyed = self.zfs.destroy_snapshots(&self.snapshots);
+        let destroyed = match allow() {
+            Ok(()) => self
+                .zfs
+                .destroy_snapshots(&self.snapshots)
+                .map_err(Into::into),
+            Err(refusal) => Err(refusal.into()),
+        };
         if destroyed.is_err() {
             for snapshot in &self.snapshots {
                 // The caller has to know why they stay. One that is gone cannot be held.
@@ -323,7 +355,7 @@ fn told<C, T, E>(
 }
 
 /// The kernel refuses the whole batch when one is held already.
-fn hold_where_not_held(zfs: &Zfs, snapshots: &[Snapshot]) -> Result<()> {
+fn hold_where_not_held(zfs: &Zfs, snapshots: &[Snapshot]) -> zfs_core::Result<()> {
     let mut wanted = Vec::new();
     for snapshot in snapshots {
         let ours = |hold: &zfs_core::Hold| hold.tag.as_bytes() == HOLD_TAG.as_bytes();
@@ -338,7 +370,7 @@ fn hold_where_not_held(zfs: &Zfs, snapshots: &[Snapshot]) -> Result<()> {
 }
 
 /// Releases our holds. Those that are not there count as released.
-fn release<S: AsRef<SnapshotName>>(zfs: &Zfs, snapshots: &[S]) -> Result<()> {
+fn release<S: AsRef<SnapshotName>>(zfs: &Zfs, snapshots: &[S]) -> zfs_core::Result<()> {
     let not_held = |failures: &[Failure]| failures.iter().all(|f| f.kind == ErrorKind::NotFound);
     match zfs.release(snapshots, HOLD_TAG) {
         Ok(outcome) if not_held(outcome.failures()) => Ok(()),

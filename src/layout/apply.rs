@@ -8,10 +8,11 @@ use zfs_core::pool::{
     AddOptions, CreatePool, Layout as PoolVdevs, PoolPropertySet, VdevClass, VdevSpec,
 };
 use zfs_core::props::{EncryptionAlgorithm, PropertySet};
-use zfs_core::{CreateOptions, Dataset, ErrorKind, Snapshot, Zfs};
+use zfs_core::{CreateOptions, Dataset, DatasetName, ErrorKind, Snapshot, Zfs};
 
 use super::check::{Wanted, WantedDataset, parent, pool_of, pool_property};
 use super::{Action, Change, Danger, DeviceMap, KeySource, LayoutError, NoKeys, Plan, VdevLayout};
+use crate::gate::{Capability, Operation};
 use crate::{Step, TenantSpec};
 
 /// How a plan is applied.
@@ -123,6 +124,10 @@ impl Plan {
     ///
     /// Nothing is mounted or unmounted.
     ///
+    /// The capability has to be for [`ApplyLayout`](Operation::ApplyLayout) of the pool or dataset that
+    /// a change is of. It is asked before each change: one that it refuses, because it has ended
+    /// meanwhile for example, is [`Failed`](Outcome::Failed).
+    ///
     /// # Errors
     ///
     /// | error | when |
@@ -141,6 +146,7 @@ impl Plan {
     /// [`Dataset::load_key`] and [`Dataset::destroy`].
     pub fn apply(
         &self,
+        capability: &Capability,
         zfs: &Zfs,
         options: &ApplyOptions<'_>,
         observer: &mut dyn FnMut(Step<'_, Change>),
@@ -172,6 +178,7 @@ impl Plan {
         }
         let wanted = self.layout.wanted()?;
         let mut run = Run {
+            capability,
             zfs,
             plan: self,
             keys: keys(&self.changes, &wanted, options.keys)?,
@@ -222,6 +229,7 @@ fn keys(
 }
 
 struct Run<'a> {
+    capability: &'a Capability,
     zfs: &'a Zfs,
     plan: &'a Plan,
     wanted: Wanted<'a>,
@@ -279,6 +287,8 @@ impl Run<'_> {
 
     fn carry_out(&mut self, action: &Action) -> Result<(), LayoutError> {
         let zfs = self.zfs;
+        let object = DatasetName::new(action.object()).map_err(zfs_core::Error::from)?;
+        self.capability.allow(Operation::ApplyLayout, &object)?;
         match action {
             Action::CreatePool { pool, .. } => self.create_pool(pool)?,
             Action::AddVdev { pool, class, vdev } => {
@@ -384,7 +394,7 @@ impl Run<'_> {
                 let base = dataset.name().base();
                 return TenantSpec::new(base, encryption)
                     .properties(&properties)
-                    .create(&self.zfs.dataset(parent)?)
+                    .create_allowed(&self.zfs.dataset(parent)?)
                     .map(drop);
             }
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use zfs_core::Health;
 
 use super::{Change, Conflict, KeyError};
+use crate::gate::Refusal;
 
 /// One thing that is wrong in a layout or a device map.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,9 @@ impl Problems {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
+    /// The capability does not cover it. The kernel was not called for it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The text is not JSON or TOML, or has another structure, an unknown field for one.
     #[error("{0}")]
     Syntax(String),

@@ -30,6 +30,7 @@ mod forecast;
 mod level;
 mod limit;
 mod room;
+mod set;
 mod watch;
 
 pub use fit::{Fit, NoRoom};
@@ -37,4 +38,5 @@ pub use forecast::{Confidence, Forecast, History, Sample};
 pub use level::{Count, Level};
 pub use limit::{Bound, Limit};
 pub use room::{QuotaState, Room};
+pub use set::{set_owner_object_quota, set_owner_quota, set_properties};
 pub use watch::{Alarm, Crossing, ThresholdError, Thresholds, WatchEvent, Watcher};

@@ -203,7 +203,7 @@ impl Follower {
             });
         }
         let job = Job::new(&self.source, self.site.target());
-        let outcome = self.replicator.pull(connect()?, &job)?;
+        let outcome = self.replicator.pull(capability, connect()?, &job)?;
         if let Some(epoch) = survey.epoch.filter(|epoch| *epoch > state.epoch) {
             let epoch = UserProps::new().set(EPOCH, &epoch.to_string())?;
             self.site.chain.set_user(&epoch)?;

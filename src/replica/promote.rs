@@ -4,7 +4,7 @@ use zfs_core::{Dataset, ErrorKind, Snapshot};
 
 use crate::Step;
 use crate::gate::{Capability, Operation};
-use crate::replicate::target::Target;
+use crate::replicate::target::{Permit, Target};
 
 use super::change::Steps;
 use super::fence::SnapshotMark;
@@ -127,7 +127,11 @@ impl Site {
         capability.allow(Operation::PromoteReplica, self.target())?;
         capability.allow(Operation::PromoteReplica, self.data())?;
         // Kept until the end: no replication comes in between.
-        let target = Target::open_barred(&self.zfs, self.target())?;
+        let permit = Permit {
+            capability,
+            operation: Operation::PromoteReplica,
+        };
+        let target = Target::open_barred(permit, &self.zfs, self.target())?;
         let renamed =
             state.role == SiteRole::Promoting && self.is_renamed() && state.dataset == *self.data();
         let dataset = match renamed {
@@ -287,7 +291,7 @@ impl Site {
     fn verified(
         &self,
         steps: &mut Steps<'_>,
-        target: &Target,
+        target: &Target<'_>,
         acknowledged: Option<u64>,
     ) -> Result<SnapshotMark, ReplicaError> {
         let observed = target.observe()?;

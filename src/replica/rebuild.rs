@@ -5,7 +5,7 @@ use zfs_core::{Dataset, DatasetName};
 
 use crate::Step;
 use crate::gate::{Capability, Operation};
-use crate::replicate::target::Target;
+use crate::replicate::target::{Permit, Target};
 
 use super::change::Steps;
 use super::role::{BASE, DIVERGED, EPOCH, ROLE};
@@ -96,7 +96,11 @@ impl Site {
             }
             self.close(&mut steps, dataset.name(), SiteRole::Rebuilding, more)?;
         }
-        let target = Target::open_barred(&self.zfs, self.target())?;
+        let permit = Permit {
+            capability,
+            operation: Operation::RebuildReplica,
+        };
+        let target = Target::open_barred(permit, &self.zfs, self.target())?;
         let kept = match self.unfinished()? {
             Some(kept) => Some(self.zfs.dataset(kept.dataset.as_str())?),
             None => self.put_aside(&mut steps, &target, &dataset, common)?,
@@ -130,7 +134,7 @@ impl Site {
     fn put_aside(
         &self,
         steps: &mut Steps<'_>,
-        target: &Target,
+        target: &Target<'_>,
         dataset: &Dataset,
         common: Option<u64>,
     ) -> Result<Option<Dataset>, ReplicaError> {
@@ -207,7 +211,7 @@ impl Site {
     fn begin_chain(
         &self,
         steps: &mut Steps<'_>,
-        target: &Target,
+        target: &Target<'_>,
         guid: u64,
     ) -> Result<(), ReplicaError> {
         let change = ReplicaChange::Adapt {

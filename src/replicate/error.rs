@@ -8,6 +8,7 @@ use zfs_core::ErrorKind;
 
 use super::frame::FrameError;
 use super::window::WindowError;
+use crate::gate::Refusal;
 
 /// What kept a replication from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,6 +39,8 @@ pub enum Problem {
     NoSnapshot,
     /// The source's stream has something that the target's ZFS does not know.
     Unsupported,
+    /// The capability does not cover it.
+    Refused,
     /// The caller lacks the privilege, or the delegated permission.
     PermissionDenied,
     /// ZFS failed in another way.
@@ -76,6 +79,7 @@ impl Problem {
             Self::NotOffered => "the source does not offer that dataset",
             Self::NoSnapshot => "the source has no such snapshot",
             Self::Unsupported => "not supported by the target",
+            Self::Refused => "the gate refused it",
             Self::PermissionDenied => "permission denied",
             Self::Zfs => "ZFS failed",
         }
@@ -115,6 +119,7 @@ impl Problem {
             Self::Unsupported => {
                 "update ZFS on the target, or enable the features of its pool that are missing"
             }
+            Self::Refused => "ask the gate for a capability that covers it",
             Self::PermissionDenied => "run as root, or delegate the permission that is missing",
             Self::Zfs => "see what ZFS says",
         }
@@ -171,6 +176,15 @@ impl ReplicateError {
         Self {
             cause: Some(Box::new(error)),
             ..told
+        }
+    }
+
+    pub(crate) fn refused(side: Side, refusal: Refusal) -> Self {
+        Self {
+            problem: Problem::Refused,
+            side,
+            detail: refusal.to_string(),
+            cause: Some(Box::new(refusal)),
         }
     }
 
@@ -238,6 +252,12 @@ impl ReplicateError {
     #[must_use]
     pub fn advice(&self) -> &'static str {
         self.problem.advice()
+    }
+
+    /// What the gate refused, when it is this side's.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.cause.as_deref()?.downcast_ref()
     }
 
     /// The error of ZFS, when it is one of this side's.

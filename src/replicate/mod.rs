@@ -10,20 +10,24 @@
 //! use helix_zfs::replicate::{Job, Replicator, Source};
 //! use helix_zfs::zfs_core::{DatasetName, Zfs};
 //!
+//! # use helix_zfs::gate::Capability;
+//! # fn example(send: &Capability, receive: &Capability) -> Result<(), Box<dyn std::error::Error>> {
 //! // On the machine that has the data:
 //! let acme = DatasetName::new("tank/tenants/acme")?;
 //! let source = Source::new(&Zfs::open()?).offer(&acme);
 //! for connection in TcpListener::bind("10.0.0.1:7000")?.incoming() {
-//!     source.serve(connection?)?;
+//!     source.serve(send, connection?)?;
 //! }
 //!
 //! // On the machine that keeps a copy:
 //! let job = Job::new(&acme, &DatasetName::new("backup/acme")?);
-//! match Replicator::new(&Zfs::open()?).pull(TcpStream::connect("10.0.0.1:7000")?, &job) {
+//! let channel = TcpStream::connect("10.0.0.1:7000")?;
+//! match Replicator::new(&Zfs::open()?).pull(receive, channel, &job) {
 //!     Ok(outcome) => println!("readers see {:?}", outcome.snapshot),
 //!     Err(error) => println!("{error}\n{}", error.advice()),
 //! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! # The target

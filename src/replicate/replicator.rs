@@ -16,9 +16,10 @@ use super::frame::{Frame, FrameError, Wire};
 use super::message::{Held, Message, PROTOCOL, Sent, Transfer, Want};
 use super::progress::{Meter, Observer, Phase, Progress};
 use super::recovery::{Chain, Observed};
-use super::target::Target;
+use super::target::{Permit, Target};
 use super::verify;
 use super::window::ReceiveWindow;
+use crate::gate::{Capability, Operation};
 
 /// What is to be replicated to where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +97,13 @@ fn zfs_error(error: zfs_core::Error) -> ReplicateError {
     ReplicateError::zfs(Side::Target, error)
 }
 
+fn receive(capability: &Capability) -> Permit<'_> {
+    Permit {
+        capability,
+        operation: Operation::Receive,
+    }
+}
+
 impl Replicator {
     /// A replicator that reports to nobody.
     #[must_use]
@@ -129,6 +137,9 @@ impl Replicator {
     ///
     /// The source may read for hours to verify: a time-out for reading must be longer than that.
     ///
+    /// The capability has to be for [`Receive`](crate::gate::Operation::Receive) of the target. It is
+    /// asked before each change: one that ends on the way ends the run there.
+    ///
     /// # Errors
     ///
     /// See [`Problem`]. Whatever it is, readers see the last verified snapshot, and another run
@@ -139,8 +150,13 @@ impl Replicator {
     /// Root, or on the target's parent the delegated permissions `create`, `mount`, `receive`,
     /// `clone`, `rename`, `destroy`, `rollback`, `snapshot`, `hold`, `release`, `send`, `userprop`,
     /// `readonly` and `canmount`.
-    pub fn pull<C: Read + Write>(&self, channel: C, job: &Job) -> Result<Outcome, ReplicateError> {
-        let target = Target::open(&self.zfs, &job.target)?;
+    pub fn pull<C: Read + Write>(
+        &self,
+        capability: &Capability,
+        channel: C,
+        job: &Job,
+    ) -> Result<Outcome, ReplicateError> {
+        let target = Target::open(receive(capability), &self.zfs, &job.target)?;
         let mut session = Session {
             replicator: self,
             wire: Wire::new(channel),
@@ -160,9 +176,11 @@ impl Replicator {
     }
 
     /// Replicates many datasets, as many as `parallel` at a time, each over a channel of its own that
-    /// `connect` opens. The results are in the order of `jobs`.
+    /// `connect` opens. The results are in the order of `jobs`. The capability has to cover all targets:
+    /// what it refuses of one keeps no other from being replicated.
     pub fn pull_all<C: Read + Write>(
         &self,
+        capability: &Capability,
         jobs: &[Job],
         parallel: NonZeroUsize,
         connect: impl Fn(&Job) -> io::Result<C> + Sync,
@@ -177,7 +195,7 @@ impl Replicator {
                         let Some(job) = jobs.get(index) else { break };
                         let result = connect(job)
                             .map_err(|error| ReplicateError::io(Side::Target, error))
-                            .and_then(|channel| self.pull(channel, job));
+                            .and_then(|channel| self.pull(capability, channel, job));
                         let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
                         results.push((index, result));
                     }
@@ -193,12 +211,18 @@ impl Replicator {
     /// promotion, or the destruction of what was rejected. Every [`pull`](Self::pull) begins with
     /// this.
     ///
+    /// The capability has to be for [`Receive`](crate::gate::Operation::Receive) of the target.
+    ///
     /// # Errors
     ///
-    /// [`Busy`](Problem::Busy) while a run is at work; [`TargetModified`](Problem::TargetModified)
+    /// [`Refused`](Problem::Refused); [`Busy`](Problem::Busy) while a run is at work; [`TargetModified`](Problem::TargetModified)
     /// when the target has what is not ours; and what ZFS says.
-    pub fn recover(&self, target: &DatasetName) -> Result<(), ReplicateError> {
-        let target = Target::open(&self.zfs, target)?;
+    pub fn recover(
+        &self,
+        capability: &Capability,
+        target: &DatasetName,
+    ) -> Result<(), ReplicateError> {
+        let target = Target::open(receive(capability), &self.zfs, target)?;
         let mut observed = target.observe()?;
         target.settle(&mut observed).map(drop)
     }
@@ -208,7 +232,7 @@ struct Session<'r, C> {
     replicator: &'r Replicator,
     wire: Wire<C>,
     job: &'r Job,
-    target: &'r Target,
+    target: &'r Target<'r>,
     done: Vec<Replicated>,
 }
 
@@ -319,7 +343,10 @@ impl<'r, C: Read + Write> Session<'r, C> {
         let token = chain.and_then(|chain| chain.token.as_ref());
         match (token, transfer.resumed) {
             (None, true) => return Err(protocol("resumes what was not cut")),
-            (Some(_), false) => self.target.chain.abort_receive().map_err(zfs_error)?,
+            (Some(_), false) => {
+                self.target.allow()?;
+                self.target.chain.abort_receive().map_err(zfs_error)?;
+            }
             _ => {}
         }
         let new = chain.is_none_or(|chain| chain.snapshots.is_empty());
@@ -330,6 +357,7 @@ impl<'r, C: Read + Write> Session<'r, C> {
             .expect_guid(transfer.to)
             .expect_from(base.unwrap_or(0));
 
+        self.target.allow()?;
         let meter = self.meter(transfer, Phase::Receiving, transfer.bytes);
         let mut incoming = Incoming {
             wire: &mut self.wire,

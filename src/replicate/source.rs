@@ -20,6 +20,7 @@ use super::plan::{Base, Partial, Plan, Point, SourceState};
 use super::survey::Survey;
 use super::verify;
 use super::window::SendWindow;
+use crate::gate::{Capability, Operation};
 
 /// The source of replications: it serves the datasets that it offers.
 ///
@@ -109,12 +110,21 @@ impl Source {
     /// Which of the two sides opened the channel does not matter. The replica verifies what it
     /// received before it answers: a time-out for reading must be longer than that takes.
     ///
+    /// The capability has to be for [`Send`](Operation::Send) of the dataset that the replica wants. It
+    /// is asked for each snapshot, and before each hold and bookmark that is made or goes; what is
+    /// refused ends the connection with [`Refused`](Problem::Refused).
+    ///
     /// # Errors
     ///
     /// What kept the replication from its end, on either side. The replica learns of errors of this
     /// side as far as the channel allows.
-    pub fn serve<C: Read + Write>(&self, channel: C) -> Result<Served, ReplicateError> {
+    pub fn serve<C: Read + Write>(
+        &self,
+        capability: &Capability,
+        channel: C,
+    ) -> Result<Served, ReplicateError> {
         let mut session = Session {
+            capability,
             source: self,
             wire: Wire::new(channel),
             served: Served::default(),
@@ -136,6 +146,7 @@ impl Source {
 }
 
 struct Session<'s, C> {
+    capability: &'s Capability,
     source: &'s Source,
     wire: Wire<C>,
     served: Served,
@@ -175,7 +186,7 @@ impl<C: Read + Write> Session<'_, C> {
 
     /// Answers what a replica wants.
     fn step(&mut self, want: &Want) -> Result<(), ReplicateError> {
-        let kept = Kept::new(self.source, want)?;
+        let kept = Kept::new(self.capability, self.source, want)?;
         let state = kept.state()?;
         let token = want.token.as_deref().map(ResumeToken::parse).transpose();
         // A token that cannot be read is as good as none: the replica gives its partial state up.
@@ -197,6 +208,7 @@ impl<C: Read + Write> Session<'_, C> {
                 let snapshot = kept.snapshot(&to)?;
                 let transfer = kept.transfer(&to, from.as_ref(), false, None)?;
                 self.say(&Message::Verify(transfer))?;
+                kept.allow()?;
                 let whole = whole(&snapshot, &options)?;
                 self.say(&Message::Sent(Box::new(Sent {
                     stream: None,
@@ -225,6 +237,7 @@ impl<C: Read + Write> Session<'_, C> {
             Some(token) => SendOptions::resume(token),
             None => whole_options.clone(),
         };
+        kept.allow()?;
         // The estimate is a courtesy.
         let bytes = snapshot.send_size(&options).ok();
         let stream = snapshot.send(&options).map_err(zfs_error)?;
@@ -234,7 +247,10 @@ impl<C: Read + Write> Session<'_, C> {
         self.served.bytes = self.served.bytes.saturating_add(stream.bytes);
         self.served.snapshots.push(snapshot.name().clone());
         let whole = match resumed {
-            true => whole(&snapshot, &whole_options)?,
+            true => {
+                kept.allow()?;
+                whole(&snapshot, &whole_options)?
+            }
             false => stream.clone(),
         };
         self.say(&Message::Sent(Box::new(Sent {
@@ -299,6 +315,7 @@ fn whole(snapshot: &Snapshot, options: &SendOptions) -> Result<Manifest, Replica
 
 /// A dataset that is sent, and what is kept of it for one replica.
 struct Kept<'s> {
+    capability: &'s Capability,
     zfs: &'s Zfs,
     dataset: Dataset,
     volume: bool,
@@ -308,7 +325,11 @@ struct Kept<'s> {
 }
 
 impl<'s> Kept<'s> {
-    fn new(source: &'s Source, want: &Want) -> Result<Self, ReplicateError> {
+    fn new(
+        capability: &'s Capability,
+        source: &'s Source,
+        want: &Want,
+    ) -> Result<Self, ReplicateError> {
         let dataset = source.offered(&want.dataset)?;
         let name = dataset.name();
         let encrypted = dataset.encryption().map_err(zfs_error)?.is_some();
@@ -327,13 +348,23 @@ impl<'s> Kept<'s> {
                 format!("{name} {detail}"),
             ));
         }
-        Ok(Self {
+        let kept = Self {
+            capability,
             zfs: &source.zfs,
             encrypted,
             volume: dataset.kind().map_err(zfs_error)? == DatasetKind::Volume,
             dataset,
             tag: format!("helix-replicate-{:016x}", want.replica),
-        })
+        };
+        // Before anything of it is told.
+        kept.allow()?;
+        Ok(kept)
+    }
+
+    fn allow(&self) -> Result<(), ReplicateError> {
+        self.capability
+            .allow(Operation::Send, self.dataset.name())
+            .map_err(|refusal| ReplicateError::refused(Side::Source, refusal))
     }
 
     fn state(&self) -> Result<SourceState, ReplicateError> {
@@ -424,6 +455,7 @@ impl<'s> Kept<'s> {
                 .filter(|point| !held.contains(&point.guid)),
         )?;
         if !hold.is_empty() {
+            self.allow()?;
             let outcome = self.zfs.hold(&hold, &self.tag);
             let complete = outcome.and_then(zfs_core::Outcome::complete);
             complete.map_err(zfs_error)?;
@@ -439,6 +471,7 @@ impl<'s> Kept<'s> {
                 .filter(|point| held.contains(&point.guid) && !needed.contains(point)),
         )?;
         if !release.is_empty() {
+            self.allow()?;
             // Whoever released one meanwhile did what was to be done.
             let outcome = self.zfs.release(&release, &self.tag);
             let _ = outcome.map_err(zfs_error)?;
@@ -487,6 +520,7 @@ impl<'s> Kept<'s> {
                 .bookmark(&wanted)
                 .and_then(|to| Ok(NewBookmark::new(to, dataset.snapshot(&snapshot.short)?)))
                 .map_err(|error| zfs_error(error.into()))?;
+            self.allow()?;
             self.zfs.create_bookmarks(&[bookmark]).map_err(zfs_error)?;
         }
         let superseded = state
@@ -496,6 +530,10 @@ impl<'s> Kept<'s> {
             .map(|point| self.dataset.name().bookmark(&point.short))
             .collect::<Result<Vec<BookmarkName>, _>>()
             .map_err(|error| zfs_error(error.into()))?;
+        if superseded.is_empty() {
+            return Ok(());
+        }
+        self.allow()?;
         self.zfs.destroy_bookmarks(&superseded).map_err(zfs_error)
     }
 }

@@ -15,6 +15,7 @@ use crate::replica::role::{PROMOTED, ROLE, own};
 use super::error::{Problem, ReplicateError, Side};
 use super::message::Encrypted;
 use super::recovery::{Chain, Discard, Kept, Observed, Step};
+use crate::gate::{Capability, Operation};
 
 /// Marks a target. Its value is the version of the layout.
 const MARK: &str = "helix:replica";
@@ -40,7 +41,7 @@ const RETIRED: &str = "retired-";
 
 /// A target that this run has for itself.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct Target<'c> {
     container: Dataset,
     pub(super) chain: Dataset,
     current: Dataset,
@@ -48,9 +49,32 @@ pub(crate) struct Target {
     /// The GUID of the container: it stays when the target is renamed.
     pub(super) replica: u64,
     encrypted: bool,
+    /// None while one only looks.
+    run: Option<Run<'c>>,
+}
+
+/// What a capability lets a run do with a target.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Permit<'c> {
+    pub(crate) capability: &'c Capability,
+    pub(crate) operation: Operation,
+}
+
+impl Permit<'_> {
+    fn allow(self, target: &DatasetName) -> Result<(), ReplicateError> {
+        self.capability
+            .allow(self.operation, target)
+            .map_err(|refusal| ReplicateError::refused(Side::Target, refusal))
+    }
+}
+
+/// A run that changes the target.
+#[derive(Debug)]
+struct Run<'c> {
+    permit: Permit<'c>,
     /// Ends with its descriptor, and is never released by name: that would leave the descriptor's end
-    /// to release the next run's hold of the same tag. None while one only looks.
-    _lock: Option<HoldGuard>,
+    /// to release the next run's hold of the same tag.
+    _lock: HoldGuard,
 }
 
 fn zfs_error(error: zfs_core::Error) -> ReplicateError {
@@ -69,11 +93,15 @@ fn is_in_use(error: &zfs_core::Error) -> bool {
     )
 }
 
-impl Target {
+impl<'c> Target<'c> {
     /// Opens the target, makes it if it does not exist, and keeps other runs away from it. Not one
     /// whose chain is, or becomes, something else than a replica.
-    pub(super) fn open(zfs: &Zfs, name: &DatasetName) -> Result<Self, ReplicateError> {
-        let target = Self::open_barred(zfs, name)?;
+    pub(super) fn open(
+        permit: Permit<'c>,
+        zfs: &Zfs,
+        name: &DatasetName,
+    ) -> Result<Self, ReplicateError> {
+        let target = Self::open_barred(permit, zfs, name)?;
         let props = target.container.properties().map_err(zfs_error)?;
         if let Some(data) = own(&props, PROMOTED) {
             return Err(modified(format!("it was promoted to {data}")));
@@ -104,7 +132,13 @@ impl Target {
     }
 
     /// As [`open`](Self::open), whatever became of the chain.
-    pub(crate) fn open_barred(zfs: &Zfs, name: &DatasetName) -> Result<Self, ReplicateError> {
+    pub(crate) fn open_barred(
+        permit: Permit<'c>,
+        zfs: &Zfs,
+        name: &DatasetName,
+    ) -> Result<Self, ReplicateError> {
+        // Before anything of it is looked at.
+        permit.allow(name)?;
         let container = zfs.dataset(name.as_str()).map_err(zfs_error)?;
         let child = |short| container.child(short).map_err(zfs_error);
         let (chain, current, next) = (child(CHAIN)?, child(CURRENT)?, child(NEXT)?);
@@ -114,6 +148,7 @@ impl Target {
                 .set(CanMount::Off)
                 .user(MARK, LAYOUT)
                 .map_err(zfs_error)?;
+            permit.allow(name)?;
             container.create(&options).map_err(zfs_error)?;
         }
         let props = container.properties().map_err(zfs_error)?;
@@ -133,9 +168,11 @@ impl Target {
                     }
                 }
                 let mark = UserProps::new().set(MARK, LAYOUT).map_err(zfs_error)?;
+                permit.allow(name)?;
                 container.set_user(&mark).map_err(zfs_error)?;
             }
         }
+        permit.allow(name)?;
         let lock = Self::lock(zfs, &container)?;
         Ok(Self {
             replica: props.guid(),
@@ -144,7 +181,10 @@ impl Target {
             chain,
             current,
             next,
-            _lock: Some(lock),
+            run: Some(Run {
+                permit,
+                _lock: lock,
+            }),
         })
     }
 
@@ -161,7 +201,7 @@ impl Target {
             chain,
             current,
             next,
-            _lock: None,
+            run: None,
         }))
     }
 
@@ -292,6 +332,18 @@ impl Target {
         }))
     }
 
+    /// Asks the capability, before a change of the target.
+    pub(crate) fn allow(&self) -> Result<(), ReplicateError> {
+        match &self.run {
+            Some(run) => run.permit.allow(self.container.name()),
+            None => Err(ReplicateError::new(
+                Problem::Refused,
+                Side::Target,
+                "it was opened to be looked at",
+            )),
+        }
+    }
+
     /// Takes all steps that the target needs. Returns the clones that readers saw before and that
     /// are still in use.
     pub(crate) fn settle(
@@ -306,6 +358,7 @@ impl Target {
                 let current = self.current.stat().map_err(zfs_error)?;
                 retired = format!("{RETIRED}{:016x}", current.guid);
             }
+            self.allow()?;
             match (self.perform(observed, &step, &retired), &step) {
                 (Err(error), Step::DropRetired(name)) if is_in_use(&error) => {
                     in_use.push(
@@ -430,6 +483,7 @@ impl Target {
         guid: u64,
         root: &str,
     ) -> Result<(), ReplicateError> {
+        self.allow()?;
         UserProps::new()
             .set(VERIFIED, &format!("{guid} {root}"))
             .and_then(|mark| snapshot.set_user(&mark))
@@ -442,6 +496,7 @@ impl Target {
         let mut observed = self.observe()?;
         let kept = observed.verified().map(|kept| kept.guid);
         let value = kept.map_or_else(|| String::from(DISCARD_ALL), |guid| guid.to_string());
+        self.allow()?;
         UserProps::new()
             .set(DISCARDING, &value)
             .and_then(|intent| self.chain.set_user(&intent))

@@ -8,6 +8,7 @@ use super::snapshot::check_foreign_clones;
 use super::tree::check_limit;
 use super::{CountLimit, ScopeError, TenantDataset};
 use crate::Tenant;
+use crate::gate::{Capability, Operation};
 
 /// A clone that may be promoted.
 struct Promotion {
@@ -19,8 +20,12 @@ impl TenantDataset {
     /// Makes this dataset a clone of `origin`, which has to be a snapshot of the same tenant, with the
     /// properties `props`.
     ///
+    /// The capability has to be for [`Clone`](Operation::Clone) of the dataset that `origin` is of, and
+    /// of this one.
+    ///
     /// # Errors
     ///
+    /// [`Refused`](ScopeError::Refused);
     /// [`Outside`](ScopeError::Outside) for a snapshot that is not the tenant's;
     /// [`AnotherTenant`](ScopeError::AnotherTenant);
     /// [`LimitReached`](ScopeError::LimitReached) for a `filesystem_limit` of the tenant or within it,
@@ -33,9 +38,16 @@ impl TenantDataset {
     /// snapshot, and one for each property.
     ///
     /// `lzc_clone`, `zfs-clone(8)`.
-    pub fn clone_from(&self, origin: &SnapshotName, props: &PropertySet) -> Result<(), ScopeError> {
+    pub fn clone_from(
+        &self,
+        capability: &Capability,
+        origin: &SnapshotName,
+        props: &PropertySet,
+    ) -> Result<(), ScopeError> {
         self.tenant().own_snapshot(origin)?.line()?;
         check_limit(&self.line()?, CountLimit::Filesystems, &[self.name()])?;
+        let source = origin.dataset();
+        capability.allow_all(Operation::Clone, [&source, self.name()])?;
         let zfs = self.dataset().zfs();
         zfs.snapshot(origin.as_str())?
             .clone_to(self.name(), props)?;
@@ -45,12 +57,16 @@ impl TenantDataset {
     /// Promotes this clone: it takes over its origin and the older snapshots, and the dataset that it
     /// is a clone of becomes its clone. It is looked at and done in one transaction.
     ///
+    /// The capability has to be for [`Promote`](Operation::Promote) of this dataset and of the one that
+    /// gives the snapshots.
+    ///
     /// # Errors
     ///
     /// Refused before the kernel is asked to change anything:
     ///
     /// | error | when |
     /// |---|---|
+    /// | [`Refused`](ScopeError::Refused) | the capability does not cover it |
     /// | [`NoClone`](ScopeError::NoClone) | it is no clone |
     /// | [`ForeignOrigin`](ScopeError::ForeignOrigin) | the snapshots that would move are not the tenant's |
     /// | [`ForeignClones`](ScopeError::ForeignClones) | a snapshot that would move has a clone that is not the tenant's |
@@ -68,8 +84,8 @@ impl TenantDataset {
     /// Root.
     ///
     /// `zfs.sync.promote` of `zfs-program(8)`.
-    pub fn promote(&self) -> Result<(), ScopeError> {
-        promote_together(self.tenant(), std::slice::from_ref(self))
+    pub fn promote(&self, capability: &Capability) -> Result<(), ScopeError> {
+        promote_together(capability, self.tenant(), std::slice::from_ref(self))
     }
 
     fn promotion(&self) -> Result<Promotion, ScopeError> {
@@ -122,6 +138,7 @@ impl TenantDataset {
 
 /// Promotes all of `clones`, or none.
 pub(super) fn promote_together(
+    capability: &Capability,
     tenant: &Tenant,
     clones: &[TenantDataset],
 ) -> Result<(), ScopeError> {
@@ -131,6 +148,9 @@ pub(super) fn promote_together(
         .collect::<Result<_, _>>()?;
     if promotions.is_empty() {
         return Ok(());
+    }
+    for Promotion { clone, origin } in &promotions {
+        capability.allow_all(Operation::Promote, [clone.name(), &origin.dataset()])?;
     }
     let clones = promotions.iter().map(|one| one.clone.name().to_string());
     let origins = promotions.iter().map(|one| one.origin.to_string());

@@ -5,6 +5,7 @@ use zfs_core::name::{NameError, NameRule};
 use zfs_core::{DatasetName, SnapshotName};
 
 use crate::RollbackError;
+use crate::gate::Refusal;
 
 /// How a name would leave a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -74,6 +75,9 @@ impl fmt::Display for CountLimit {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScopeError {
+    /// The capability does not cover it. The kernel was not called for it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// A name leaves the tenant.
     #[error("{name:?} is not within the tenant {tenant}: {escape}")]
     Outside {

@@ -16,14 +16,18 @@
 //! use helix_zfs::zfs_core::Zfs;
 //! use helix_zfs::zfs_core::props::{PropertySet, UserProps};
 //!
+//! # use helix_zfs::gate::Capability;
+//! # use helix_zfs::scope::ScopeError;
+//! # fn stage(snapshot: &Capability, clone: &Capability) -> Result<(), ScopeError> {
 //! let acme = Tenant::from(Zfs::open()?.dataset("tank/tenants/acme")?);
-//! let before = acme.snapshot("schema-9", &UserProps::new())?;
+//! let before = acme.snapshot(snapshot, "schema-9", &UserProps::new())?;
 //! let staging = acme.staging("schema-9")?;
-//! staging.create(&before, &PropertySet::new(), &mut |step| println!("{step}"))?;
+//! staging.create(clone, &before, &PropertySet::new(), &mut |step| println!("{step}"))?;
 //! assert!(acme.at("../beta").is_err());
 //! let back = before.rollback_plan()?;
 //! println!("{} bytes would be lost", back.plan().written());
-//! # Ok::<(), helix_zfs::scope::ScopeError>(())
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! # What is atomic

@@ -2,6 +2,7 @@ use zfs_core::DatasetName;
 
 use super::snapshot::check_foreign_clones;
 use super::{ScopeError, TenantDataset, TenantSnapshot};
+use crate::gate::Capability;
 use crate::{RollbackChange, RollbackOptions, RollbackPlan, RollbackReport, Step, Tenant};
 
 /// What a rollback of a tenant, or of one of its datasets, would lose: a [`RollbackPlan`] that needs
@@ -118,9 +119,10 @@ impl TenantRollback {
     /// As [`RollbackPlan::carry_out`].
     pub fn carry_out(
         &self,
+        capability: &Capability,
         options: &RollbackOptions,
         observe: &mut dyn FnMut(Step<'_, RollbackChange>),
     ) -> Result<RollbackReport, ScopeError> {
-        Ok(self.plan.carry_out(options, observe)?)
+        Ok(self.plan.carry_out(capability, options, observe)?)
     }
 }

@@ -6,6 +6,7 @@ use zfs_core::{DatasetName, ErrorKind, Snapshot, SnapshotFilter, SnapshotName};
 use super::tree::check_limit;
 use super::{CountLimit, ScopeError, TenantDataset};
 use crate::Tenant;
+use crate::gate::{Capability, Operation};
 
 /// Snapshots of a tenant's datasets that have one name and were taken in one transaction.
 ///
@@ -75,9 +76,11 @@ impl Tenant {
     /// Takes the snapshot `name` of everything that the tenant has, the staging area included, in one
     /// transaction or not at all. A dataset that is created at the same moment may be left out.
     ///
+    /// The capability has to be for [`Snapshot`](Operation::Snapshot) of each of its datasets.
+    ///
     /// # Errors
     ///
-    /// [`AnotherTenant`](ScopeError::AnotherTenant); [`LimitReached`](ScopeError::LimitReached) for a
+    /// [`Refused`](ScopeError::Refused); [`AnotherTenant`](ScopeError::AnotherTenant); [`LimitReached`](ScopeError::LimitReached) for a
     /// `snapshot_limit` of the tenant or within it, to which the kernel does not hold root; otherwise
     /// as [`Zfs::create_snapshots`](zfs_core::Zfs::create_snapshots).
     ///
@@ -86,7 +89,12 @@ impl Tenant {
     /// Root, or the delegated permissions `snapshot` and, for properties, `userprop`.
     ///
     /// `lzc_snapshot`, `zfs-snapshot(8)` with `-r`.
-    pub fn snapshot(&self, name: &str, props: &UserProps) -> Result<TenantSnapshot, ScopeError> {
+    pub fn snapshot(
+        &self,
+        capability: &Capability,
+        name: &str,
+        props: &UserProps,
+    ) -> Result<TenantSnapshot, ScopeError> {
         let members = self.members(&self.root())?;
         let names: Vec<_> = members.iter().map(|member| member.name()).collect();
         check_limit(&members, CountLimit::Snapshots, &names)?;
@@ -94,6 +102,7 @@ impl Tenant {
         let snapshots: Result<Vec<SnapshotName>, _> =
             names.iter().map(|dataset| dataset.snapshot(name)).collect();
         let snapshots = snapshots.map_err(zfs_core::Error::from)?;
+        capability.allow_all(Operation::Snapshot, names.iter().copied())?;
         zfs.create_snapshots(&snapshots, props)?;
         let txg = self.dataset().snapshot(name)?.stat()?.create_txg;
         Ok(TenantSnapshot {
@@ -186,9 +195,11 @@ impl Tenant {
 impl TenantDataset {
     /// Takes the snapshot `name` of this dataset alone.
     ///
+    /// The capability has to be for [`Snapshot`](Operation::Snapshot) of it.
+    ///
     /// # Errors
     ///
-    /// [`AnotherTenant`](ScopeError::AnotherTenant), [`LimitReached`](ScopeError::LimitReached);
+    /// [`Refused`](ScopeError::Refused), [`AnotherTenant`](ScopeError::AnotherTenant), [`LimitReached`](ScopeError::LimitReached);
     /// otherwise as [`Snapshot::create`].
     ///
     /// # Privileges
@@ -196,9 +207,15 @@ impl TenantDataset {
     /// Root, or the delegated permissions `snapshot` and, for properties, `userprop`.
     ///
     /// `lzc_snapshot`, `zfs-snapshot(8)`.
-    pub fn snapshot(&self, name: &str, props: &UserProps) -> Result<Snapshot, ScopeError> {
+    pub fn snapshot(
+        &self,
+        capability: &Capability,
+        name: &str,
+        props: &UserProps,
+    ) -> Result<Snapshot, ScopeError> {
         check_limit(&self.line()?, CountLimit::Snapshots, &[self.name()])?;
         let snapshot = self.dataset().snapshot(name)?;
+        capability.allow(Operation::Snapshot, self.name())?;
         snapshot.create(props)?;
         Ok(snapshot)
     }

@@ -9,6 +9,7 @@ use super::program::{self, CLONE, DESTROY, Ran};
 use super::snapshot::check_foreign_clones;
 use super::tree::{Member, check_limit};
 use super::{CountLimit, Escape, ScopeError, TenantDataset, TenantSnapshot};
+use crate::gate::{Capability, Operation};
 use crate::{Step, Tenant};
 
 /// The user property by which a staging's root is known: the snapshot that it was made from.
@@ -82,6 +83,13 @@ impl fmt::Display for StagingChange {
 struct Wanted {
     origin: SnapshotName,
     target: TenantDataset,
+}
+
+impl Wanted {
+    fn allow(&self, capability: &Capability) -> Result<(), ScopeError> {
+        let objects = [&self.origin.dataset(), self.target.name()];
+        Ok(capability.allow_all(Operation::Clone, objects)?)
+    }
 }
 
 impl Tenant {
@@ -203,10 +211,14 @@ impl Staging {
     /// change. A call that died, or failed, is finished by the same call, and undone by
     /// [`destroy`](Self::destroy). One that is whole already is returned as it is.
     ///
+    /// The capability has to be for [`Clone`](Operation::Clone) of the datasets that are cloned, and of
+    /// the staging. It is asked before each change: what it refuses ends the call there.
+    ///
     /// # Errors
     ///
     /// | error | when |
     /// |---|---|
+    /// | [`Refused`](ScopeError::Refused) | the capability does not cover it |
     /// | [`InTheWay`](ScopeError::InTheWay) | something else is there, a staging of another snapshot for example |
     /// | [`NoSnapshot`](ScopeError::NoSnapshot) | a dataset has the snapshot, and the one above it has not |
     /// | [`Outside`](ScopeError::Outside) | the snapshot is of another tenant, or a name would be too long |
@@ -223,6 +235,7 @@ impl Staging {
     /// `lzc_clone`, `zfs.sync.clone` of `zfs-program(8)`.
     pub fn create(
         &self,
+        capability: &Capability,
         of: &TenantSnapshot,
         props: &PropertySet,
         observe: &mut dyn FnMut(Step<'_, StagingChange>),
@@ -260,12 +273,13 @@ impl Staging {
 
         if !has_area {
             step(observe, &StagingChange::Area(area.name().clone()), || {
+                capability.allow(Operation::Clone, area.name())?;
                 let options = CreateOptions::filesystem().set(CanMount::Off);
                 Ok(area.dataset().create(&options)?)
             })?;
         }
         let at_once = missing.len() == all.len() && props.is_empty();
-        if at_once && self.clone_at_once(&missing, of, observe)? {
+        if at_once && self.clone_at_once(capability, &missing, of, observe)? {
             return Ok(targets);
         }
         let root = props.clone().user(STAGING, of.name())?;
@@ -279,6 +293,7 @@ impl Staging {
                 target: wanted.target.name().clone(),
             };
             step(observe, &change, || {
+                wanted.allow(capability)?;
                 let origin = tenant.dataset().zfs().snapshot(wanted.origin.as_str())?;
                 origin.clone_to(wanted.target.name(), props)?;
                 Ok(())
@@ -286,6 +301,7 @@ impl Staging {
         }
         let ready = StagingChange::Ready(self.root.name().clone());
         step(observe, &ready, || {
+            capability.allow(Operation::Clone, self.root.name())?;
             // A program that was stopped may have cloned the root and not marked it.
             let marks = UserProps::new()
                 .set(STAGING, of.name())?
@@ -346,6 +362,7 @@ impl Staging {
     /// Whether a program made all clones, marked as ready.
     fn clone_at_once(
         &self,
+        capability: &Capability,
         all: &[&Wanted],
         of: &TenantSnapshot,
         observe: &mut dyn FnMut(Step<'_, StagingChange>),
@@ -361,6 +378,7 @@ impl Staging {
         };
         let mut ran = Ran::Unsupported;
         step(observe, &change, || {
+            all.iter().try_for_each(|one| one.allow(capability))?;
             let arguments = |program: zfs_core::program::ChannelProgram| {
                 program
                     .argument("origins", origins)
@@ -386,6 +404,9 @@ impl Staging {
     /// The clone of the tenant's own filesystem stays one, for it would take the tenant's key along.
     /// What is no clone of its counterpart, because it was promoted already for example, is left out.
     ///
+    /// The capability has to be for [`Promote`](Operation::Promote) of these clones and their
+    /// counterparts.
+    ///
     /// # Errors
     ///
     /// [`NoStaging`](ScopeError::NoStaging); as [`TenantDataset::promote`].
@@ -393,7 +414,7 @@ impl Staging {
     /// # Privileges
     ///
     /// Root.
-    pub fn promote(&self) -> Result<Vec<TenantDataset>, ScopeError> {
+    pub fn promote(&self, capability: &Capability) -> Result<Vec<TenantDataset>, ScopeError> {
         let tenant = self.root.tenant();
         let mut clones = Vec::new();
         for member in self.members()? {
@@ -405,7 +426,7 @@ impl Staging {
                 clones.push(member.dataset);
             }
         }
-        promote_together(tenant, &clones)?;
+        promote_together(capability, tenant, &clones)?;
         Ok(clones)
     }
 
@@ -420,10 +441,13 @@ impl Staging {
 
     /// Destroys it with its snapshots, in one transaction or not at all. Returns what was destroyed.
     ///
+    /// The capability has to be for [`Destroy`](Operation::Destroy) of its datasets.
+    ///
     /// # Errors
     ///
     /// | error | when |
     /// |---|---|
+    /// | [`Refused`](ScopeError::Refused) | the capability does not cover it |
     /// | [`NoStaging`](ScopeError::NoStaging) | it is not there, or was not made by [`create`](Self::create) |
     /// | [`HasClones`](ScopeError::HasClones) | something of the tenant depends on it: after a promotion, the tenant's datasets |
     /// | [`ForeignClones`](ScopeError::ForeignClones) | somebody else's clone depends on it |
@@ -438,7 +462,7 @@ impl Staging {
     /// Root.
     ///
     /// `zfs.sync.destroy` of `zfs-program(8)`.
-    pub fn destroy(&self) -> Result<Vec<DatasetName>, ScopeError> {
+    pub fn destroy(&self, capability: &Capability) -> Result<Vec<DatasetName>, ScopeError> {
         let tenant = self.root.tenant();
         let members = self.members()?;
         let own = self.root.name();
@@ -462,6 +486,7 @@ impl Staging {
             .rev()
             .map(|member| member.name().clone())
             .collect();
+        capability.allow_all(Operation::Destroy, &going)?;
         let datasets: Vec<String> = going.iter().map(DatasetName::to_string).collect();
         program::run(tenant, DESTROY, |program| {
             program.argument("datasets", datasets)

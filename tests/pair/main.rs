@@ -13,6 +13,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+#[path = "../../examples/gate/mod.rs"]
+mod gate;
 mod machine;
 mod replication;
 

@@ -1,6 +1,8 @@
 //! The replicator from one machine to the other.
 
+use crate::gate::OwnGate;
 use crate::machine::{Machine, Role, content, run};
+use helix_zfs::gate::Operation;
 use helix_zfs::replicate::{Job, Phase, Replicator, Source};
 use helix_zfs::zfs_core::props::UserProps;
 use helix_zfs::zfs_core::{CreateOptions, Dataset, DatasetName};
@@ -69,19 +71,25 @@ pub(crate) fn an_increment_over_the_wire(machine: &mut Machine) {
         Role::First => {
             let data = Data::new(machine, NAME);
             let source = Source::new(&machine.zfs()).offer(data.dataset.name());
+            let gate = OwnGate::open(&machine.zfs()).unwrap();
+            let send = gate.capability(Operation::Send, data.dataset.name());
+            let send = send.unwrap();
             for short in ["one", "two"] {
                 let digest = data.snapshot(short, 400_000);
                 machine.tell(&digest);
-                source.serve(machine.accept(REPLICATION)).unwrap();
+                source.serve(&send, machine.accept(REPLICATION)).unwrap();
                 assert_eq!(machine.told(), digest);
             }
         }
         Role::Second => {
+            let gate = OwnGate::open(&machine.zfs()).unwrap();
+            let receive = gate.capability(Operation::Receive, job(NAME).target());
+            let receive = receive.unwrap();
             let replicator = Replicator::new(&machine.zfs());
             for short in ["one", "two"] {
                 let expected = machine.told();
                 let channel = machine.connect(REPLICATION);
-                let outcome = replicator.pull(channel, &job(NAME)).unwrap();
+                let outcome = replicator.pull(&receive, channel, &job(NAME)).unwrap();
                 assert_eq!(outcome.snapshot.name().short(), short);
                 assert!(outcome.replicated.iter().all(|it| it.bytes > 400_000));
                 let digest = content(&outcome.snapshot).to_string();
@@ -101,18 +109,26 @@ pub(crate) fn a_target_that_loses_its_power_goes_on(machine: &mut Machine) {
             let data = Data::new(machine, NAME);
             let digest = data.snapshot("one", BYTES);
             let source = Source::new(&machine.zfs()).offer(data.dataset.name());
+            let gate = OwnGate::open(&machine.zfs()).unwrap();
+            let send = gate.capability(Operation::Send, data.dataset.name());
+            let send = send.unwrap();
             machine.tell(&digest);
             // The other end is gone, and only its next boot says so.
-            source.serve(machine.accept(REPLICATION)).unwrap_err();
+            source
+                .serve(&send, machine.accept(REPLICATION))
+                .unwrap_err();
             machine.meet();
             machine.tell(&digest);
-            source.serve(machine.accept(REPLICATION)).unwrap();
+            source.serve(&send, machine.accept(REPLICATION)).unwrap();
             assert_eq!(machine.told(), digest);
         }
         Role::Second => {
             let expected = machine.told();
             let channel = machine.connect(REPLICATION);
             let power = machine.power();
+            let gate = OwnGate::open(&machine.zfs()).unwrap();
+            let receive = gate.capability(Operation::Receive, job(NAME).target());
+            let receive = receive.unwrap();
             let mut replicator = Replicator::new(&machine.zfs());
             if machine.boot == 1 {
                 replicator = replicator.on_progress(Duration::ZERO, move |progress| {
@@ -122,7 +138,7 @@ pub(crate) fn a_target_that_loses_its_power_goes_on(machine: &mut Machine) {
                     }
                 });
             }
-            let outcome = replicator.pull(channel, &job(NAME)).unwrap();
+            let outcome = replicator.pull(&receive, channel, &job(NAME)).unwrap();
             assert_eq!(machine.boot, 2, "it was not cut off");
             let [replicated] = outcome.replicated.as_slice() else {
                 panic!("{outcome:?}");

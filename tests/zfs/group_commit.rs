@@ -1,11 +1,11 @@
 //! Snapshots of many callers in one transaction.
 
-use crate::support::{Scratch, TENANT, TestPool, as_user, run, zfs, zfs_get};
+use crate::support::{Scratch, TENANT, TestPool, allowed, as_user, may, run, zfs, zfs_get};
+use helix_zfs::Result;
+use helix_zfs::gate::Operation;
 use helix_zfs::group_commit::{Committed, GroupCommit, GroupCommitOptions};
 use helix_zfs::zfs_core::props::{SnapshotLimit, UserProps};
-use helix_zfs::zfs_core::{
-    CreateOptions, Dataset, ErrorKind, Result, SnapshotFilter, SnapshotName,
-};
+use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind, SnapshotFilter, SnapshotName};
 use std::collections::BTreeSet;
 use std::sync::Barrier;
 use std::time::Duration;
@@ -49,11 +49,12 @@ fn at_once(
     let requests: Vec<_> = requests.into_iter().collect();
     let start = Barrier::new(requests.len());
     std::thread::scope(|scope| {
-        let ask = |(name, props)| {
+        let ask = |(name, props): (SnapshotName, UserProps)| {
             let start = &start;
             scope.spawn(move || {
+                let capability = may(Operation::Snapshot, &name.dataset());
                 start.wait();
-                commits.snapshot(name, props)
+                commits.snapshot(capability, name, props)
             })
         };
         let threads: Vec<_> = requests.into_iter().map(ask).collect();
@@ -121,14 +122,17 @@ fn a_bad_request_fails_alone() {
             };
             let error = answer.unwrap_err();
             assert_eq!(error.kind(), kind);
-            assert_eq!(error.object(), name.as_str());
+            assert_eq!(error.zfs_error().unwrap().object(), name.as_str());
             let first = alone(name).split(';').next().unwrap().to_owned();
             assert_eq!(error.to_string().split(';').next().unwrap(), first);
         }
         assert_eq!(zfs_get("helix:by", there.as_str()), "before");
     }
-    let error = hasty().snapshot(name(&gone, "s"), by("me")).unwrap_err();
+    let error = hasty()
+        .snapshot(may(Operation::Snapshot, &gone), name(&gone, "s"), by("me"))
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
+    let error = error.zfs_error().unwrap();
     assert_eq!(error.object(), "hz-no-such-pool/a@s");
 }
 
@@ -187,8 +191,8 @@ fn batches_are_no_larger_than_they_may_be() {
 fn callers_without_privileges() {
     let scratch = Scratch::new("delegated");
     let datasets = filesystems(&scratch, 5);
-    let (forbidden, allowed) = datasets.split_first().unwrap();
-    for dataset in allowed {
+    let (forbidden, others) = datasets.split_first().unwrap();
+    for dataset in others {
         let name = dataset.name().as_str();
         run("zfs", &["allow", "-u", "tenant", "snapshot,userprop", name]);
     }
@@ -196,10 +200,11 @@ fn callers_without_privileges() {
     let commits = patient(5);
     let requests = datasets.iter().map(|d| (name(d, "s"), by("all")));
     let start = Barrier::new(5);
+    let capability = allowed(Operation::Snapshot);
     let ask = |request: (SnapshotName, UserProps)| {
         as_user(TENANT, || {
             start.wait();
-            commits.snapshot(request.0, request.1)
+            commits.snapshot(capability, request.0, request.1)
         })
     };
     let answers: Vec<_> = std::thread::scope(|scope| {
@@ -222,6 +227,7 @@ fn callers_without_privileges() {
             false => ErrorKind::QuotaExceeded,
         };
         assert_eq!(error.kind(), kind, "{error}");
+        let error = error.zfs_error().unwrap();
         assert_eq!(error.object(), name(dataset, "s").as_str());
     }
     // As many as the limit lets through, although all together were too many.
@@ -242,7 +248,12 @@ fn callers_without_privileges_have_properties_of_their_own() {
             let ask = |(n, dataset): (usize, &Dataset)| {
                 let request = (name(dataset, round), by(n));
                 let commits = &commits;
-                scope.spawn(move || as_user(TENANT, || commits.snapshot(request.0, request.1)))
+                let capability = allowed(Operation::Snapshot);
+                scope.spawn(move || {
+                    as_user(TENANT, || {
+                        commits.snapshot(capability, request.0, request.1)
+                    })
+                })
             };
             let threads: Vec<_> = datasets.iter().enumerate().map(ask).collect();
             threads.into_iter().map(|t| t.join().unwrap()).collect()
@@ -294,7 +305,7 @@ fn pools_do_not_wait_for_each_other() {
                     let error = answer.unwrap_err();
                     assert_eq!(error.kind(), ErrorKind::ReadOnlyPool);
                     let wanted = name(&read_only[n - 2], &short);
-                    assert_eq!(error.object(), wanted.as_str());
+                    assert_eq!(error.zfs_error().unwrap().object(), wanted.as_str());
                 }
             }
         }
@@ -318,7 +329,11 @@ fn futures_and_threads_share_batches() {
         .iter()
         .map(|dataset| {
             let (commits, name) = (commits.clone(), name(dataset, "s"));
-            runtime.spawn(async move { commits.snapshot_async(name, by("future")).await })
+            runtime.spawn(async move {
+                commits
+                    .snapshot_async(allowed(Operation::Snapshot), name, by("future"))
+                    .await
+            })
         })
         .collect();
     let requests = threads.iter().map(|d| (name(d, "s"), by("thread")));
@@ -342,12 +357,24 @@ fn a_future_that_is_dropped_takes_its_request_back() {
     let commits = patient(2);
     let runtime = runtime();
     runtime.block_on(async {
-        let first = commits.snapshot_async(name(&datasets[0], "s"), by("nobody"));
+        let first = commits.snapshot_async(
+            allowed(Operation::Snapshot),
+            name(&datasets[0], "s"),
+            by("nobody"),
+        );
         let waited = tokio::time::timeout(Duration::from_millis(50), first).await;
         assert!(waited.is_err(), "a batch of one");
         // It would have been the second of the batch.
-        let second = commits.snapshot_async(name(&datasets[1], "s"), by("a"));
-        let third = commits.snapshot_async(name(&datasets[2], "s"), by("b"));
+        let second = commits.snapshot_async(
+            allowed(Operation::Snapshot),
+            name(&datasets[1], "s"),
+            by("a"),
+        );
+        let third = commits.snapshot_async(
+            allowed(Operation::Snapshot),
+            name(&datasets[2], "s"),
+            by("b"),
+        );
         let (second, third) = tokio::join!(second, third);
         assert_eq!((second.unwrap().batch, third.unwrap().batch), (2, 2));
     });
@@ -359,9 +386,10 @@ fn a_future_that_is_dropped_takes_its_request_back() {
     let commits = GroupCommit::new(&zfs(), options.max_batch(2));
     let (one, other) = (name(&datasets[0], "t"), name(&datasets[1], "t"));
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| commits.snapshot(one, by("thread")));
+        let thread =
+            scope.spawn(|| commits.snapshot(allowed(Operation::Snapshot), one, by("thread")));
         runtime.block_on(async {
-            let leader = commits.snapshot_async(other, by("future"));
+            let leader = commits.snapshot_async(allowed(Operation::Snapshot), other, by("future"));
             let _dropped = tokio::time::timeout(Duration::from_millis(1), leader).await;
         });
         thread.join().unwrap().unwrap();
@@ -369,7 +397,8 @@ fn a_future_that_is_dropped_takes_its_request_back() {
     // A runtime that ends with a batch that it did not begin leaves it to the others.
     let (one, other) = (name(&datasets[0], "u"), name(&datasets[1], "u"));
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| commits.snapshot(one, by("thread")));
+        let thread =
+            scope.spawn(|| commits.snapshot(allowed(Operation::Snapshot), one, by("thread")));
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let ending = builder
             .max_blocking_threads(1)
@@ -380,7 +409,7 @@ fn a_future_that_is_dropped_takes_its_request_back() {
         // It has no other thread for what blocks.
         let busy = ending.spawn_blocking(move || released.recv());
         ending.block_on(async {
-            let leader = commits.snapshot_async(other, by("future"));
+            let leader = commits.snapshot_async(allowed(Operation::Snapshot), other, by("future"));
             let _dropped = tokio::time::timeout(Duration::from_secs(1), leader).await;
         });
         ending.shutdown_background();
@@ -424,7 +453,7 @@ fn everyone_gets_its_own_answer() {
                     assert!(taken.insert(name), "taken twice");
                 }
                 Err(error) => {
-                    assert_eq!(error.object(), name.as_str());
+                    assert_eq!(error.zfs_error().unwrap().object(), name.as_str());
                     match error.kind() {
                         ErrorKind::NotFound => {
                             assert_eq!(name.dataset_str(), missing.name().as_str())
@@ -468,7 +497,7 @@ fn a_program_without_memory_is_made_up_for() {
             .map(|(n, dataset)| (name(dataset, &short), by(n)));
         let answers = at_once(&GroupCommit::new(&zfs(), options), requests);
         for (n, answer) in answers.iter().enumerate() {
-            let kind = answer.as_ref().err().map(helix_zfs::zfs_core::Error::kind);
+            let kind = answer.as_ref().err().map(helix_zfs::Error::kind);
             let expected: &[Option<ErrorKind>] = match n % 2 {
                 0 => &[Some(ErrorKind::AlreadyExists), Some(ErrorKind::MemoryLimit)],
                 _ => &[None, Some(ErrorKind::MemoryLimit)],

@@ -1,6 +1,7 @@
 //! Tenants.
 
-use crate::support::{Mounted, Scratch, zfs, zfs_get};
+use crate::support::{Mounted, Scratch, allowed, may, zfs, zfs_get};
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
 use helix_zfs::zfs_core::props::{Compression, PropertySet, Sync};
 use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind};
@@ -18,7 +19,11 @@ fn spec(name: &str) -> TenantSpec {
 fn tenants(scratch: &Scratch, names: &[&str]) -> Vec<Tenant> {
     names
         .iter()
-        .map(|name| spec(name).create(scratch).unwrap())
+        .map(|name| {
+            spec(name)
+                .create(allowed(Operation::CreateTenant), scratch)
+                .unwrap()
+        })
         .collect()
 }
 
@@ -29,7 +34,7 @@ fn a_tenant_is_as_specified() {
         .quota(64 << 20)
         .sync(Sync::Always)
         .properties(&PropertySet::new().set(Compression::Lz4))
-        .create(&scratch)
+        .create(allowed(Operation::CreateTenant), &scratch)
         .unwrap();
     let name = format!("{}/acme", scratch.name());
     assert_eq!(tenant.dataset().name().as_str(), name);
@@ -43,12 +48,18 @@ fn a_tenant_is_as_specified() {
     ] {
         assert_eq!(zfs_get(property, &name), value, "{property}");
     }
-    let again = spec("acme").create(&scratch).unwrap_err();
+    let again = spec("acme")
+        .create(allowed(Operation::CreateTenant), &scratch)
+        .unwrap_err();
     assert_eq!(again.kind(), ErrorKind::AlreadyExists);
-    let bad = spec("a/../b").create(&scratch).unwrap_err();
+    let bad = spec("a/../b")
+        .create(allowed(Operation::CreateTenant), &scratch)
+        .unwrap_err();
     assert_eq!(bad.kind(), ErrorKind::InvalidName);
     let orphan = zfs().dataset("hz-no-such-pool/a").unwrap();
-    let orphan = spec("acme").create(&orphan).unwrap_err();
+    let orphan = spec("acme")
+        .create(may(Operation::CreateTenant, &orphan), &orphan)
+        .unwrap_err();
     assert_eq!(orphan.kind(), ErrorKind::NotFound);
 }
 
@@ -88,23 +99,35 @@ fn locking_and_unlocking_can_be_repeated() {
     let tenant = &tenants(&scratch, &["acme"])[0];
     let (key, wrong) = (WrappingKey::raw(&KEY), WrappingKey::raw(&[0; 32]));
     assert!(tenant.is_unlocked().unwrap());
-    tenant.unlock(&key).unwrap();
+    tenant.unlock(allowed(Operation::LoadKey), &key).unwrap();
     assert_eq!(
-        tenant.unlock(&wrong).unwrap_err().kind(),
+        tenant
+            .unlock(allowed(Operation::LoadKey), &wrong)
+            .unwrap_err()
+            .kind(),
         ErrorKind::WrongKey
     );
     let mounted = Mounted::new(tenant.dataset());
-    assert_eq!(tenant.lock().unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(
+        tenant
+            .lock(allowed(Operation::UnloadKey))
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Busy
+    );
     drop(mounted);
-    tenant.lock().unwrap();
-    tenant.lock().unwrap();
+    tenant.lock(allowed(Operation::UnloadKey)).unwrap();
+    tenant.lock(allowed(Operation::UnloadKey)).unwrap();
     assert!(!tenant.is_unlocked().unwrap());
     assert_eq!(zfs_get("keystatus", tenant.dataset().name()), "unavailable");
     assert_eq!(
-        tenant.unlock(&wrong).unwrap_err().kind(),
+        tenant
+            .unlock(allowed(Operation::LoadKey), &wrong)
+            .unwrap_err()
+            .kind(),
         ErrorKind::WrongKey
     );
-    tenant.unlock(&key).unwrap();
+    tenant.unlock(allowed(Operation::LoadKey), &key).unwrap();
     assert!(tenant.is_unlocked().unwrap());
 
     let plain = Tenant::from(scratch.clone());
@@ -112,5 +135,11 @@ fn locking_and_unlocking_can_be_repeated() {
         plain.is_unlocked().unwrap(),
         "what is not encrypted is open"
     );
-    assert_eq!(plain.lock().unwrap_err().kind(), ErrorKind::WrongKind);
+    assert_eq!(
+        plain
+            .lock(allowed(Operation::UnloadKey))
+            .unwrap_err()
+            .kind(),
+        ErrorKind::WrongKind
+    );
 }

@@ -1,7 +1,8 @@
 //! Which guard rails stay.
 
 use crate::support::killed::{self, Ended};
-use crate::support::{Mounted, Scratch, TENANT, as_user, noise, zfs};
+use crate::support::{Mounted, Scratch, TENANT, allowed, as_user, may, noise, zfs};
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::props::{PropertySet, UserProps};
 use helix_zfs::zfs_core::send::SendOptions;
 use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind, Snapshot};
@@ -25,7 +26,14 @@ fn datasets(scratch: &Scratch) -> Vec<Dataset> {
 
 fn take(scratch: &Scratch, name: &str) -> GuardRail {
     let datasets = ["acme", "birch"].map(|name| scratch.child(name).unwrap());
-    GuardRail::take(&zfs(), &datasets, name, &Change::new()).unwrap()
+    GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &datasets,
+        name,
+        &Change::new(),
+    )
+    .unwrap()
 }
 
 /// The names of the guard rails that are there, oldest first.
@@ -56,7 +64,12 @@ fn plan(parent: &Dataset, n: u32) -> RetentionPlan {
 }
 
 fn carry_out(plan: &RetentionPlan, parent: &Dataset) -> RetentionReport {
-    let report = plan.carry_out(parent, &RetentionOptions::new(), &mut |_| {});
+    let report = plan.carry_out(
+        allowed(Operation::Retain),
+        parent,
+        &RetentionOptions::new(),
+        &mut |_| {},
+    );
     let report = report.unwrap();
     assert!(report.stopped.is_none(), "{report:?}");
     report
@@ -74,7 +87,14 @@ fn guard_rails_go_in_batches_and_by_reason() {
         take(&scratch, name);
     }
     let migration = Change::new().reason("migration").tag("audit");
-    GuardRail::take(&zfs(), &datasets, "m", &migration).unwrap();
+    GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &datasets,
+        "m",
+        &migration,
+    )
+    .unwrap();
     take(&scratch, "f");
     // A snapshot of somebody else's is none of the policy's business.
     let other = datasets[0].snapshot("other").unwrap();
@@ -89,11 +109,16 @@ fn guard_rails_go_in_batches_and_by_reason() {
     let mut steps = Vec::new();
     let options = RetentionOptions::new().batch(5);
     let report = plan
-        .carry_out(&scratch, &options, &mut |step| {
-            if let Step::Done(RetentionChange::Destroy(names)) = step {
-                steps.push(names.join(" "));
-            }
-        })
+        .carry_out(
+            allowed(Operation::Retain),
+            &scratch,
+            &options,
+            &mut |step| {
+                if let Step::Done(RetentionChange::Destroy(names)) = step {
+                    steps.push(names.join(" "));
+                }
+            },
+        )
         .unwrap();
     // Two snapshots each, and five in a batch at the most.
     assert_eq!(steps, ["a b", "c d"]);
@@ -109,12 +134,19 @@ fn guard_rails_go_in_batches_and_by_reason() {
     // A batch is never smaller than a guard rail.
     let all = self::plan(&scratch, 0);
     let report = all
-        .carry_out(&scratch, &RetentionOptions::new().batch(0), &mut |_| {})
+        .carry_out(
+            allowed(Operation::Retain),
+            &scratch,
+            &RetentionOptions::new().batch(0),
+            &mut |_| {},
+        )
         .unwrap();
     assert_eq!(removed(&report), ["e", "m"]);
     assert_eq!(names(&scratch), ["f"]);
     let missing = scratch.child("missing").unwrap();
-    let error = all.carry_out(&missing, &options, &mut |_| {}).unwrap_err();
+    let error = all
+        .carry_out(allowed(Operation::Retain), &missing, &options, &mut |_| {})
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
@@ -149,12 +181,17 @@ fn what_is_held_cloned_or_being_sent_stays_and_its_neighbours_go() {
     let late = rails[5].snapshots()[0].clone();
     let mut steps = Vec::new();
     let report = plan
-        .carry_out(&scratch, &RetentionOptions::new(), &mut |step| {
-            if let Step::Done(RetentionChange::Release(_)) = step {
-                late.hold("late").unwrap();
-            }
-            steps.push(step.to_string());
-        })
+        .carry_out(
+            allowed(Operation::Retain),
+            &scratch,
+            &RetentionOptions::new(),
+            &mut |step| {
+                if let Step::Done(RetentionChange::Release(_)) = step {
+                    late.hold("late").unwrap();
+                }
+                steps.push(step.to_string());
+            },
+        )
         .unwrap();
     assert!(
         report.stopped.is_none() && !report.is_complete(),
@@ -252,7 +289,12 @@ fn who_may_not_removes_nothing_and_what_stays_is_held_again() {
     let rails = ["a", "b"].map(|name| take(&scratch, name));
     let plan = plan(&scratch, 1);
     as_user(TENANT, || {
-        let report = plan.carry_out(&scratch, &RetentionOptions::new(), &mut |_| {});
+        let report = plan.carry_out(
+            allowed(Operation::Retain),
+            &scratch,
+            &RetentionOptions::new(),
+            &mut |_| {},
+        );
         let report = report.unwrap();
         let error = report.stopped.unwrap();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
@@ -271,12 +313,17 @@ fn retention_is_finished_after_a_kill() {
     if let Some(mut countdown) = killed::in_the_process() {
         let parent = zfs().dataset(&killed::argument()).unwrap();
         let options = RetentionOptions::new();
-        let report = plan(&parent, 1).carry_out(&parent, &options, &mut |step| {
-            // What is there after a change is what is there before the next.
-            if matches!(step, Step::Starting(_)) {
-                countdown.tick();
-            }
-        });
+        let report = plan(&parent, 1).carry_out(
+            may(Operation::Retain, &parent),
+            &parent,
+            &options,
+            &mut |step| {
+                // What is there after a change is what is there before the next.
+                if matches!(step, Step::Starting(_)) {
+                    countdown.tick();
+                }
+            },
+        );
         assert!(report.unwrap().stopped.is_none());
         return;
     }
@@ -318,7 +365,9 @@ fn retention_is_finished_after_a_kill() {
             }
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
-        rails[2].remove().unwrap();
+        rails[2]
+            .remove(allowed(Operation::RemoveGuardRail))
+            .unwrap();
         assert_eq!(names(&scratch), [""; 0]);
         if ended == Ended::Finished {
             // Released, destroyed, and a hold put back.

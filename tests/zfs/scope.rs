@@ -4,7 +4,8 @@ mod refused;
 mod rollback;
 mod staging;
 
-use crate::support::{Scratch, zfs, zfs_get};
+use crate::support::{Scratch, allowed, zfs, zfs_get};
+use helix_zfs::gate::Operation;
 use helix_zfs::scope::{CountLimit, ScopeError, Staging, StagingChange, TenantSnapshot};
 use helix_zfs::zfs_core::history::HistoryEvent;
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
@@ -27,7 +28,9 @@ impl Neighbours {
     fn new(topic: &str) -> Self {
         let scratch = Scratch::new(topic);
         let tenant = |name: &str| {
-            let tenant = spec(name).create(&scratch).unwrap();
+            let tenant = spec(name)
+                .create(allowed(Operation::CreateTenant), &scratch)
+                .unwrap();
             for path in ["db", "db/wal"] {
                 make(&tenant, path);
             }
@@ -107,13 +110,17 @@ fn make(tenant: &Tenant, path: &str) {
 }
 
 fn snapshot(tenant: &Tenant, name: &str) -> TenantSnapshot {
-    tenant.snapshot(name, &UserProps::new()).unwrap()
+    tenant
+        .snapshot(allowed(Operation::Snapshot), name, &UserProps::new())
+        .unwrap()
 }
 
 fn staging(tenant: &Tenant, name: &str, of: &TenantSnapshot) -> Staging {
     let staging = tenant.staging(name).unwrap();
     let props = PropertySet::new();
-    staging.create(of, &props, &mut |_| {}).unwrap();
+    staging
+        .create(allowed(Operation::Clone), of, &props, &mut |_| {})
+        .unwrap();
     staging
 }
 
@@ -133,7 +140,9 @@ fn everything_is_snapshotted_at_one_moment() {
     staging(acme, "next", &first);
 
     let props = UserProps::new().set("helix:reason", "a test").unwrap();
-    let second = acme.snapshot("second", &props).unwrap();
+    let second = acme
+        .snapshot(allowed(Operation::Snapshot), "second", &props)
+        .unwrap();
     let everywhere = [
         "",
         "db",
@@ -159,7 +168,9 @@ fn everything_is_snapshotted_at_one_moment() {
     let found = acme.find_snapshot("first").unwrap();
     assert_eq!((found.txg(), paths(&found)), (first.txg(), paths(&first)));
 
-    let again = acme.snapshot("second", &UserProps::new()).unwrap_err();
+    let again = acme
+        .snapshot(allowed(Operation::Snapshot), "second", &UserProps::new())
+        .unwrap_err();
     assert!(matches!(again, ScopeError::Zfs(error) if error.kind() == ErrorKind::AlreadyExists));
     let missing = acme.find_snapshot("third").unwrap_err();
     assert!(matches!(missing, ScopeError::NoSnapshot { .. }));
@@ -183,7 +194,10 @@ fn a_tenant_within_a_tenant_is_another_one() {
     let acme = &both.acme;
     let before = snapshot(acme, "before");
     let inner = spec("inner")
-        .create(acme.at("db").unwrap().dataset())
+        .create(
+            allowed(Operation::CreateTenant),
+            acme.at("db").unwrap().dataset(),
+        )
         .unwrap();
     make(&inner, "deep");
     let inner_snapshot = snapshot(&inner, "inner");
@@ -195,20 +209,37 @@ fn a_tenant_within_a_tenant_is_another_one() {
         assert!(is_inner(acme.datasets().unwrap_err()));
         assert!(is_inner(acme.snapshots().unwrap_err()));
         assert!(is_inner(acme.find_snapshot("before").unwrap_err()));
-        assert!(is_inner(acme.snapshot("s", &UserProps::new()).unwrap_err()));
+        assert!(is_inner(
+            acme.snapshot(allowed(Operation::Snapshot), "s", &UserProps::new())
+                .unwrap_err()
+        ));
         let staging = acme.staging("s").unwrap();
-        let created = staging.create(&before, &PropertySet::new(), &mut |_| {});
+        let created = staging.create(
+            allowed(Operation::Clone),
+            &before,
+            &PropertySet::new(),
+            &mut |_| {},
+        );
         assert!(is_inner(created.unwrap_err()));
         // Neither from it nor into it.
         let into = acme.at("db/inner/deep/x").unwrap();
         let origin = before.snapshots().unwrap()[1].name().clone();
         let props = PropertySet::new();
-        assert!(is_inner(into.clone_from(&origin, &props).unwrap_err()));
+        assert!(is_inner(
+            into.clone_from(allowed(Operation::Clone), &origin, &props)
+                .unwrap_err()
+        ));
         let origin = inner_snapshot.snapshots().unwrap()[1].name().clone();
         let out = acme.at("x").unwrap();
-        assert!(is_inner(out.clone_from(&origin, &props).unwrap_err()));
         assert!(is_inner(
-            acme.at("db/inner/deep").unwrap().promote().unwrap_err()
+            out.clone_from(allowed(Operation::Clone), &origin, &props)
+                .unwrap_err()
+        ));
+        assert!(is_inner(
+            acme.at("db/inner/deep")
+                .unwrap()
+                .promote(allowed(Operation::Promote))
+                .unwrap_err()
         ));
     });
     // The inner one is a tenant like any other.
@@ -223,7 +254,7 @@ fn limits_bind_who_may_change_them() {
         .reservation(1 << 20)
         .filesystem_limit(5)
         .snapshot_limit(4)
-        .create(&scratch)
+        .create(allowed(Operation::CreateTenant), &scratch)
         .unwrap();
     let name = acme.dataset().name();
     for (property, value) in [
@@ -235,10 +266,17 @@ fn limits_bind_who_may_change_them() {
     }
     make(&acme, "db");
     let first = snapshot(&acme, "1");
-    let alone = acme.at("db").unwrap().snapshot("2", &UserProps::new());
+    let alone =
+        acme.at("db")
+            .unwrap()
+            .snapshot(allowed(Operation::Snapshot), "2", &UserProps::new());
     assert_eq!(alone.unwrap().stat().unwrap().kind, DatasetKind::Filesystem);
-    acme.root().snapshot("2", &UserProps::new()).unwrap();
-    let refused = acme.snapshot("3", &UserProps::new()).unwrap_err();
+    acme.root()
+        .snapshot(allowed(Operation::Snapshot), "2", &UserProps::new())
+        .unwrap();
+    let refused = acme
+        .snapshot(allowed(Operation::Snapshot), "3", &UserProps::new())
+        .unwrap_err();
     let ScopeError::LimitReached {
         dataset,
         limit,
@@ -251,7 +289,8 @@ fn limits_bind_who_may_change_them() {
     assert_eq!((dataset, *limit), (name, CountLimit::Snapshots));
     assert_eq!((*most, *wanted), (4, 6));
     let db = acme.at("db").unwrap();
-    db.snapshot("3", &UserProps::new()).unwrap_err();
+    db.snapshot(allowed(Operation::Snapshot), "3", &UserProps::new())
+        .unwrap_err();
     // The kernel lets root pass.
     let raw = acme.dataset().snapshot("3").unwrap();
     raw.create(&UserProps::new()).unwrap();
@@ -260,7 +299,12 @@ fn limits_bind_who_may_change_them() {
     // The area, the root and `db`: four with `db` itself, and two more are too many.
     staging(&acme, "a", &first);
     let refused = acme.staging("b").unwrap();
-    let refused = refused.create(&first, &PropertySet::new(), &mut |_| {});
+    let refused = refused.create(
+        allowed(Operation::Clone),
+        &first,
+        &PropertySet::new(),
+        &mut |_| {},
+    );
     let refused = refused.unwrap_err();
     let filesystems = CountLimit::Filesystems;
     assert!(
@@ -269,9 +313,12 @@ fn limits_bind_who_may_change_them() {
     );
     let one = acme.at("one").unwrap();
     let origin = first.snapshots().unwrap()[1].name().clone();
-    one.clone_from(&origin, &PropertySet::new()).unwrap();
+    one.clone_from(allowed(Operation::Clone), &origin, &PropertySet::new())
+        .unwrap();
     let two = acme.at("two").unwrap();
-    let refused = two.clone_from(&origin, &PropertySet::new()).unwrap_err();
+    let refused = two
+        .clone_from(allowed(Operation::Clone), &origin, &PropertySet::new())
+        .unwrap_err();
     assert!(
         matches!(refused, ScopeError::LimitReached { .. }),
         "{refused}"

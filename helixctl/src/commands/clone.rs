@@ -8,8 +8,9 @@ use clap::{Args, Subcommand};
 use helix_zfs::ephemeral::{
     Ephemeral, EphemeralClone, EphemeralMount, EphemeralSpec, Ignored, Reaped, Reaper,
 };
+use helix_zfs::gate::{Operation, Scope};
 use helix_zfs::zfs_core::props::{PropertySet, RefQuota};
-use helix_zfs::zfs_core::{Snapshot, Zfs};
+use helix_zfs::zfs_core::{DatasetName, Snapshot, Zfs};
 use serde::Serialize;
 use serde_json::json;
 
@@ -172,11 +173,13 @@ impl Clone {
         let zfs = console.zfs()?;
         match self {
             Self::Create { spec, mount_at } => {
+                let area = spec.area.clone();
                 let mount = mount_at.map_or(EphemeralMount::No, EphemeralMount::At);
                 match spec.make(console, &zfs, mount)? {
                     Err(answer) => Ok(answer),
                     Ok((snapshot, spec)) => {
-                        let clone = Ephemeral::create(&snapshot, &spec)?.keep();
+                        let made = create(console, &zfs, &snapshot, &spec, &area)?;
+                        let clone = made.keep();
                         let told = CloneJson::of(&clone);
                         let text = format!("{}: until {}\n", told.dataset, told.expires);
                         Answer::new(&told, text)
@@ -187,12 +190,16 @@ impl Clone {
                 spec,
                 mount_at,
                 program,
-            } => match spec.make(console, &zfs, EphemeralMount::Private(mount_at))? {
-                Err(answer) => Ok(answer),
-                Ok((snapshot, spec)) => {
-                    run_in(console, Ephemeral::create(&snapshot, &spec)?, &program)
+            } => {
+                let area = spec.area.clone();
+                match spec.make(console, &zfs, EphemeralMount::Private(mount_at))? {
+                    Err(answer) => Ok(answer),
+                    Ok((snapshot, spec)) => {
+                        let clone = create(console, &zfs, &snapshot, &spec, &area)?;
+                        run_in(console, clone, &program)
+                    }
                 }
-            },
+            }
             Self::List { area } => list(&zfs, &area),
             Self::Extend { clone, expires_in } => {
                 let mut found = EphemeralClone::of(&zfs.dataset(&clone)?)?;
@@ -200,7 +207,10 @@ impl Clone {
                 if let Some(answer) = console.before(&intent)? {
                     return Ok(answer);
                 }
-                let until = found.extend(&zfs, expires_in)?;
+                let scope = Scope::below(&found.dataset);
+                let until = console.job(&zfs, Operation::ChangeEphemeral, scope, |capability| {
+                    found.extend(capability, &zfs, expires_in)
+                })?;
                 let text = format!("{clone}: until {}\n", show_moment(until));
                 Answer::new(&CloneJson::of(&found), text)
             }
@@ -214,11 +224,27 @@ impl Clone {
                 if let Some(answer) = console.before(&intent)? {
                     return Ok(answer);
                 }
-                found.remove(&zfs)?;
+                let scope = Scope::below(&found.dataset);
+                console.job(&zfs, Operation::ChangeEphemeral, scope, |capability| {
+                    found.remove(capability, &zfs)
+                })?;
                 Answer::new(&json!({ "dataset": clone }), format!("{clone}: removed\n"))
             }
         }
     }
+}
+
+fn create(
+    console: &Console,
+    zfs: &Zfs,
+    snapshot: &Snapshot,
+    spec: &EphemeralSpec,
+    area: &str,
+) -> Result<Ephemeral, Failure> {
+    let scope = Scope::of(&[snapshot.name().dataset(), DatasetName::new(area)?]);
+    console.job(zfs, Operation::CloneEphemeral, scope, |capability| {
+        Ephemeral::create(capability, snapshot, spec)
+    })
 }
 
 fn run_in(console: &Console, clone: Ephemeral, program: &[String]) -> Result<Answer, Failure> {
@@ -290,7 +316,10 @@ fn reap(console: &Console, zfs: &Zfs, area: &str) -> Result<Answer, Failure> {
         return Ok(answer);
     }
     let bar = Bar::new(console);
-    let reaped = plan.carry_out(&mut |step| bar.step(&step));
+    let scope = Scope::below(&DatasetName::new(area)?);
+    let reaped = console.job(zfs, Operation::Reap, scope, |capability| {
+        Ok::<_, Failure>(plan.carry_out(capability, &mut |step| bar.step(&step)))
+    })?;
     drop(bar);
     let mut text = String::new();
     let mut told = Vec::new();

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
+use helix_zfs::gate::{Operation, Scope};
 use helix_zfs::zfs_core::{Dataset, DatasetName, Zfs};
 use helix_zfs::{
     Change, GuardRail, RailFilter, RollbackOptions, RollbackPlan, RollbackReport,
@@ -211,6 +212,7 @@ impl Guard {
                 let rail = find(&zfs, &rollback.parent, &rollback.name)?;
                 roll_back(
                     console,
+                    &zfs,
                     &rail.rollback_plan()?,
                     &[],
                     &rollback.options.options(),
@@ -225,7 +227,15 @@ impl Guard {
                 if let Some(answer) = console.before(&intent)? {
                     return Ok(answer);
                 }
-                rail.remove()?;
+                let datasets: Vec<DatasetName> = rail
+                    .snapshots()
+                    .iter()
+                    .map(|it| it.name().dataset())
+                    .collect();
+                let scope = Scope::of(&datasets);
+                console.job(&zfs, Operation::RemoveGuardRail, scope, |capability| {
+                    rail.remove(capability)
+                })?;
                 Answer::new(&GuardJson::of(&rail), format!("{name}: removed\n"))
             }
         }
@@ -334,7 +344,10 @@ impl Take {
         change.helm_revision = self.helm_revision;
         change.reason = self.reason;
         change.tags = self.tags.into_iter().collect();
-        let rail = GuardRail::take(zfs, &datasets, &self.name, &change)?;
+        let scope = Scope::of(&datasets);
+        let rail = console.job(zfs, Operation::TakeGuardRail, scope, |capability| {
+            GuardRail::take(capability, zfs, &datasets, &self.name, &change)
+        })?;
         let told = GuardJson::of(&rail);
         let text = format!(
             "{}: {} datasets, held, in transaction group {}\n",
@@ -378,6 +391,7 @@ fn losses(plan: &RollbackPlan) -> Vec<LossJson> {
 /// leaves datasets `without` the snapshot as they are.
 pub(crate) fn roll_back(
     console: &Console,
+    zfs: &Zfs,
     plan: &RollbackPlan,
     without: &[DatasetName],
     options: &RollbackOptions,
@@ -440,7 +454,10 @@ pub(crate) fn roll_back(
         return Ok(answer);
     }
     let bar = Bar::new(console);
-    let report = plan.carry_out(options, &mut |step| bar.step(&step))?;
+    let scope = plan.scope(options)?;
+    let report = console.job(zfs, Operation::RollBack, scope, |capability| {
+        plan.carry_out(capability, options, &mut |step| bar.step(&step))
+    })?;
     drop(bar);
     reported(&report)
 }
@@ -498,9 +515,12 @@ fn resume(console: &Console, parent: &Dataset, abandon: bool) -> Result<Answer, 
         if let Some(answer) = console.before(&intent)? {
             return Ok(answer);
         }
-        first.abandon()?;
+        let scope = Scope::of(first.datasets());
+        console.job(parent.zfs(), Operation::RollBack, scope, |capability| {
+            first.abandon(capability)
+        })?;
         let text = format!("the rollback to {} is forgotten\n", first.point());
         return Answer::new(&json!({ "abandoned": first.point() }), text);
     }
-    roll_back(console, &first.plan()?, &[], &first.options())
+    roll_back(console, parent.zfs(), &first.plan()?, &[], &first.options())
 }

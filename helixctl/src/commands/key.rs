@@ -1,8 +1,8 @@
 //! `helixctl key`.
 
 use clap::Subcommand;
-use helix_zfs::zfs_core::ErrorKind;
-use helix_zfs::zfs_core::key::WrappingKey;
+use helix_zfs::Tenant;
+use helix_zfs::gate::{Operation, Scope};
 use helix_zfs::zfs_core::props::{KeyStatus, Properties};
 use helix_zfs::zfs_core::{Dataset, Zfs};
 use serde::Serialize;
@@ -101,7 +101,12 @@ impl Key {
                 if let Some(answer) = console.before(&intent)? {
                     return Ok(answer);
                 }
-                dataset.change_key(&key.read(&format!("{name}, the new one"), true)?)?;
+                let key = key.read(&format!("{name}, the new one"), true)?;
+                let scope = Scope::below(name);
+                console.job(&zfs, Operation::RotateKey, scope, |capability| {
+                    capability.allow(Operation::RotateKey, name)?;
+                    Ok::<(), Failure>(dataset.change_key(&key)?)
+                })?;
                 changed(&dataset, "changed", "the key is another now")
             }
         }
@@ -155,16 +160,11 @@ fn load(console: &Console, dataset: &Dataset, key: &KeyArguments) -> Result<Answ
     {
         return Ok(answer);
     }
-    load_or_check(dataset, &key)?;
+    let scope = Scope::below(name);
+    console.job(dataset.zfs(), Operation::LoadKey, scope, |capability| {
+        Tenant::from(dataset.clone()).unlock(capability, &key)
+    })?;
     changed(dataset, "loaded", "the key is loaded")
-}
-
-/// Loads a key; one that is loaded must be the same.
-fn load_or_check(dataset: &Dataset, key: &WrappingKey) -> Result<(), Failure> {
-    match dataset.load_key(key) {
-        Err(error) if error.kind() == ErrorKind::KeyLoaded => Ok(dataset.verify_key(key)?),
-        result => Ok(result?),
-    }
 }
 
 fn unload(console: &Console, dataset: &Dataset) -> Result<Answer, Failure> {
@@ -174,9 +174,9 @@ fn unload(console: &Console, dataset: &Dataset) -> Result<Answer, Failure> {
     if let Some(answer) = console.before(&intent)? {
         return Ok(answer);
     }
-    match dataset.unload_key() {
-        Err(error) if error.kind() == ErrorKind::KeyNotLoaded => {}
-        result => result?,
-    }
+    let scope = Scope::below(name);
+    console.job(dataset.zfs(), Operation::UnloadKey, scope, |capability| {
+        Tenant::from(dataset.clone()).lock(capability)
+    })?;
     changed(dataset, "unloaded", "the key is not loaded")
 }

@@ -1,15 +1,17 @@
 //! `helixctl layout`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use helix_zfs::gate::{Operation, Scope};
 use helix_zfs::layout::{
     Allow, ApplyOptions, Change, Danger, DeviceMap, KeyError, Layout as Wanted, LayoutError,
     Outcome, Plan,
 };
-use helix_zfs::zfs_core::Zfs;
 use helix_zfs::zfs_core::key::WrappingKey;
+use helix_zfs::zfs_core::{DatasetName, Zfs};
 use serde::Serialize;
 use serde_json::json;
 
@@ -211,7 +213,10 @@ fn apply(
         false => options,
     };
     let bar = Bar::new(console);
-    let applied = plan.apply(zfs, &options, &mut |step| bar.step(&step))?;
+    let scope = Scope::of(&pools(plan));
+    let applied = console.job(zfs, Operation::ApplyLayout, scope, |capability| {
+        plan.apply(capability, zfs, &options, &mut |step| bar.step(&step))
+    })?;
     drop(bar);
     let mut text = String::new();
     let mut told = Vec::new();
@@ -248,6 +253,15 @@ fn apply(
             ),
         ),
     })
+}
+
+/// What the changes of a plan are of.
+fn pools(plan: &Plan) -> Vec<DatasetName> {
+    let objects = plan.changes().iter().map(|change| change.action().object());
+    let names: BTreeSet<DatasetName> = objects
+        .filter_map(|object| DatasetName::new(object).ok())
+        .collect();
+    names.into_iter().collect()
 }
 
 /// The key of a name: from its file, or typed.

@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use helix_zfs::QuotaState;
+use helix_zfs::gate::{Operation, Scope};
 use helix_zfs::quota::{Fit, Forecast, History, Room, Sample, Thresholds, WatchEvent, Watcher};
+use helix_zfs::quota::{set_owner_object_quota, set_owner_quota, set_properties};
 use helix_zfs::zfs_core::props::{
     FilesystemLimit, PropertySet, Quota as Most, RefQuota, RefReservation, Reservation,
     SnapshotLimit,
@@ -346,7 +348,8 @@ impl Show {
 
 impl OwnerQuota {
     fn run(self, console: &Console) -> Result<Answer, Failure> {
-        let dataset = console.zfs()?.dataset(&self.dataset)?;
+        let zfs = console.zfs()?;
+        let dataset = zfs.dataset(&self.dataset)?;
         dataset.stat()?;
         let arguments = &self.owner;
         let owners = owners(arguments.user, arguments.group, arguments.project);
@@ -357,12 +360,16 @@ impl OwnerQuota {
         if let Some(answer) = console.before(&intent)? {
             return Ok(answer);
         }
-        if let Some(Limit(bytes)) = self.bytes {
-            dataset.set_owner_quota(owner, bytes)?;
-        }
-        if let Some(Limit(objects)) = self.objects {
-            dataset.set_owner_object_quota(owner, objects)?;
-        }
+        let scope = Scope::below(dataset.name());
+        console.job(&zfs, Operation::SetProperties, scope, |capability| {
+            if let Some(Limit(bytes)) = self.bytes {
+                set_owner_quota(capability, &dataset, owner, bytes)?;
+            }
+            if let Some(Limit(objects)) = self.objects {
+                set_owner_object_quota(capability, &dataset, owner, objects)?;
+            }
+            Ok::<(), helix_zfs::Error>(())
+        })?;
         let space = dataset.owner_space(owner)?;
         let shown = space.quota.map_or_else(|| String::from("none"), show_bytes);
         Answer::new(
@@ -610,7 +617,8 @@ fn by_looking(
 
 impl Set {
     fn run(self, console: &Console) -> Result<Answer, Failure> {
-        let dataset = console.zfs()?.dataset(&self.dataset)?;
+        let zfs = console.zfs()?;
+        let dataset = zfs.dataset(&self.dataset)?;
         dataset.stat()?;
         let (props, words) = self.limits.properties();
         let mut intent = Intent::new();
@@ -620,7 +628,10 @@ impl Set {
         if let Some(answer) = console.before(&intent)? {
             return Ok(answer);
         }
-        dataset.set_all(&props)?;
+        let scope = Scope::below(dataset.name());
+        console.job(&zfs, Operation::SetProperties, scope, |capability| {
+            set_properties(capability, &dataset, &props)
+        })?;
         Answer::new(
             &json!({ "dataset": self.dataset, "set": words }),
             format!("{}: {}\n", self.dataset, words.join(", ")),

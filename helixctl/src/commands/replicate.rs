@@ -10,8 +10,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use helix_zfs::gate::{Operation, Scope};
 use helix_zfs::replicate::{
-    Job, Outcome, Phase, Progress, ReplicaStatus, ReplicateError, Replicator, Served, Source,
+    Job, Outcome, Phase, Progress, ReplicaStatus, Replicator, Served, Source,
 };
 use helix_zfs::zfs_core::{DatasetName, Zfs};
 use serde::Serialize;
@@ -124,7 +125,7 @@ struct ServedJson {
 }
 
 impl ServedJson {
-    fn of(result: Result<Served, ReplicateError>) -> Self {
+    fn of(result: Result<Served, Failure>) -> Self {
         match result {
             Ok(served) => Self {
                 snapshots: served.snapshots.iter().map(ToString::to_string).collect(),
@@ -134,7 +135,7 @@ impl ServedJson {
             Err(error) => Self {
                 snapshots: Vec::new(),
                 bytes: 0,
-                error: Some(error.into()),
+                error: Some(error),
             },
         }
     }
@@ -154,10 +155,15 @@ impl ServedJson {
 
 impl Serve {
     fn run(self, console: &Console) -> Result<Answer, Failure> {
-        let mut source = Source::new(&console.zfs()?);
+        let zfs = console.zfs()?;
+        let mut source = Source::new(&zfs);
+        let mut offered = Vec::new();
         for name in &self.datasets {
-            source = source.offer(&DatasetName::new(name)?);
+            let name = DatasetName::new(name)?;
+            source = source.offer(&name);
+            offered.push(name);
         }
+        let scope = Scope::of(&offered);
         if let Some(rate) = self.bandwidth {
             let rate = NonZeroU64::new(rate)
                 .ok_or_else(|| Failure::usage("a bandwidth of 0 sends nothing"))?;
@@ -171,7 +177,9 @@ impl Serve {
             };
             let input = stdio(io::stdin().as_fd().try_clone_to_owned())?;
             let output = stdio(io::stdout().as_fd().try_clone_to_owned())?;
-            source.serve(Duplex(input, output))?;
+            console.job(&zfs, Operation::Send, scope, |capability| {
+                source.serve(capability, Duplex(input, output))
+            })?;
             // Standard output is the channel.
             return Ok(Answer::raw(""));
         };
@@ -182,9 +190,14 @@ impl Serve {
         std::thread::scope(|scope| {
             while left != Some(0) {
                 let channel = accept().map_err(failed)?;
-                let source = source.clone();
+                let (source, zfs) = (source.clone(), zfs.clone());
+                let offered = Scope::of(&offered);
                 scope.spawn(move || {
-                    let served = ServedJson::of(source.serve(channel));
+                    // Each connection is a job of its own: its lease ends with it.
+                    let served = console.job(&zfs, Operation::Send, offered, |capability| {
+                        source.serve(capability, channel)
+                    });
+                    let served = ServedJson::of(served);
                     // Who no longer reads what happens is served nonetheless.
                     let _ = console.event(&served, &served.text());
                 });
@@ -231,26 +244,30 @@ impl Pull {
             .on_progress(Duration::from_millis(250), move |progress| {
                 show(&shown, progress)
             });
+        let scope = Scope::below(&target);
+        let pull = |channel: &mut dyn Channel| {
+            console.job(&zfs, Operation::Receive, scope, |capability| {
+                replicator.pull(capability, channel, &job)
+            })
+        };
         let outcome = match (&self.from, &self.command) {
             (Some(address), _) => {
                 let failed = |error: io::Error| Failure::io(address, &error);
-                let channel = connect(address).map_err(failed)?;
-                replicator.pull(channel, &job)?
+                let mut channel = connect(address).map_err(failed)?;
+                pull(&mut channel)?
             }
             (None, Some(command)) => {
-                let (mut child, channel) = start(command)?;
-                let result = replicator.pull(channel, &job);
+                let (mut child, mut channel) = start(command)?;
+                let result = pull(&mut channel);
+                drop(channel);
                 // Its pipes are closed, so it ends.
                 let ended = child.wait().map_err(|error| Failure::io(command, &error))?;
-                result.map_err(|error| {
-                    let failure = Failure::from(error);
-                    match ended.success() {
-                        true => failure,
-                        false => Failure {
-                            message: format!("{} ({command}: {ended})", failure.message),
-                            ..failure
-                        },
-                    }
+                result.map_err(|failure| match ended.success() {
+                    true => failure,
+                    false => Failure {
+                        message: format!("{} ({command}: {ended})", failure.message),
+                        ..failure
+                    },
                 })?
             }
             (None, None) => return Err(Failure::usage("say --from or --command")),
@@ -348,7 +365,12 @@ fn recover(console: &Console, target: &DatasetName) -> Result<Answer, Failure> {
     if let Some(answer) = console.before(&intent)? {
         return Ok(answer);
     }
-    Replicator::new(&zfs).recover(target)?;
+    console.job(
+        &zfs,
+        Operation::Receive,
+        Scope::below(target),
+        |capability| Replicator::new(&zfs).recover(capability, target),
+    )?;
     let status = look(&zfs, target)?;
     Answer::new(&StatusJson::of(&status), page(&status))
 }

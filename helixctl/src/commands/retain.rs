@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use helix_zfs::gate::{Operation, Scope};
 use helix_zfs::zfs_core::Zfs;
 use helix_zfs::{GuardRail, Keep, RailInfo, Retention, RetentionOptions, RetentionPlan};
 use serde_json::{Value, json};
@@ -120,8 +121,10 @@ impl Retain {
             return Ok(answer);
         }
         let bar = Bar::new(console);
-        let report = plan.carry_out(&parent, &RetentionOptions::new(), &mut |step| {
-            bar.step(&step)
+        let scope = Scope::below(parent.name());
+        let report = console.job(zfs, Operation::Retain, scope, |capability| {
+            let options = RetentionOptions::new();
+            plan.carry_out(capability, &parent, &options, &mut |step| bar.step(&step))
         })?;
         drop(bar);
         let mut text = String::new();

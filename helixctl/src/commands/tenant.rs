@@ -1,6 +1,7 @@
 //! `helixctl tenant`.
 
 use clap::{Args, Subcommand, ValueEnum};
+use helix_zfs::gate::{Operation, Scope};
 use helix_zfs::scope::{Staging, TenantSnapshot};
 use helix_zfs::zfs_core::Zfs;
 use helix_zfs::zfs_core::key::Encryption;
@@ -153,6 +154,7 @@ impl Tenant {
                 let rollback = handle(&zfs, &tenant)?.rollback_plan(&name)?;
                 super::guard::roll_back(
                     console,
+                    &zfs,
                     rollback.plan(),
                     rollback.without(),
                     &options.options(),
@@ -177,7 +179,9 @@ impl Tenant {
                 if let Some(answer) = console.before(&intent)? {
                     return Ok(answer);
                 }
-                handle.unlock(&key)?;
+                console.job(&zfs, Operation::LoadKey, below(&handle), |capability| {
+                    handle.unlock(capability, &key)
+                })?;
                 lock_told(&tenant, true)
             }
             Self::Lock { tenant } => {
@@ -186,11 +190,17 @@ impl Tenant {
                 if let Some(answer) = console.before(&intent)? {
                     return Ok(answer);
                 }
-                handle.lock()?;
+                console.job(&zfs, Operation::UnloadKey, below(&handle), |capability| {
+                    handle.lock(capability)
+                })?;
                 lock_told(&tenant, false)
             }
         }
     }
+}
+
+fn below(tenant: &Handle) -> Scope {
+    Scope::below(tenant.dataset().name())
 }
 
 /// The tenant whose filesystem this is. Other datasets are none, whatever is below them.
@@ -230,7 +240,10 @@ fn snapshot(console: &Console, tenant: &Handle, name: &str) -> Result<Answer, Fa
     if let Some(answer) = console.before(&intent)? {
         return Ok(answer);
     }
-    let taken = tenant.snapshot(name, &UserProps::new())?;
+    let zfs = tenant.dataset().zfs();
+    let taken = console.job(zfs, Operation::Snapshot, below(tenant), |capability| {
+        tenant.snapshot(capability, name, &UserProps::new())
+    })?;
     let told = SnapshotJson::of(&taken);
     let text = format!("{}@{name}: {} datasets\n", told.tenant, told.datasets.len());
     Answer::new(&told, text)
@@ -261,7 +274,11 @@ fn clone(console: &Console, tenant: &Handle, from: &str, name: &str) -> Result<A
         return Ok(answer);
     }
     let bar = Bar::new(console);
-    let made = staging.create(&snapshot, &PropertySet::new(), &mut |step| bar.step(&step))?;
+    let zfs = tenant.dataset().zfs();
+    let made = console.job(zfs, Operation::Clone, below(tenant), |capability| {
+        let none = PropertySet::new();
+        staging.create(capability, &snapshot, &none, &mut |step| bar.step(&step))
+    })?;
     drop(bar);
     let datasets: Vec<String> = made.iter().map(|one| one.name().to_string()).collect();
     let text = format!("{root}: {} clones\n", datasets.len());
@@ -306,7 +323,11 @@ fn promote(console: &Console, staging: &Staging) -> Result<Answer, Failure> {
     if let Some(answer) = console.before(&intent)? {
         return Ok(answer);
     }
-    let promoted = staging.promote()?;
+    let tenant = staging.root().tenant();
+    let zfs = tenant.dataset().zfs();
+    let promoted = console.job(zfs, Operation::Promote, below(tenant), |capability| {
+        staging.promote(capability)
+    })?;
     let datasets: Vec<String> = promoted.iter().map(|one| one.name().to_string()).collect();
     let text = format!("{root}: {} clones promoted\n", datasets.len());
     Answer::new(
@@ -326,7 +347,11 @@ fn discard(console: &Console, staging: &Staging) -> Result<Answer, Failure> {
     if let Some(answer) = console.before(&intent)? {
         return Ok(answer);
     }
-    let gone = staging.destroy()?;
+    let scope = Scope::below(root);
+    let zfs = staging.root().dataset().zfs();
+    let gone = console.job(zfs, Operation::Destroy, scope, |capability| {
+        staging.destroy(capability)
+    })?;
     let datasets: Vec<String> = gone.iter().map(ToString::to_string).collect();
     let text = format!("{root}: destroyed\n");
     Answer::new(
@@ -412,7 +437,10 @@ impl Create {
                 SyncPolicy::Disabled => Sync::Disabled,
             });
         }
-        let tenant = spec.create(&parent)?;
+        let scope = Scope::below(&name);
+        let tenant = console.job(&zfs, Operation::CreateTenant, scope, |capability| {
+            spec.create(capability, &parent)
+        })?;
         let name = tenant.dataset().name();
         Answer::new(
             &json!({ "dataset": name.as_str() }),

@@ -3,11 +3,13 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 use zfs_core::program::ChannelProgram;
-use zfs_core::{Dataset, DatasetName, Errno, Error, ErrorKind, Result, Snapshot, SnapshotName};
+use zfs_core::{Dataset, DatasetName, Errno, ErrorKind, Result, Snapshot, SnapshotName};
 
 use super::{RailInfo, RetentionPlan};
-use crate::guard_rail::{GuardRail, HOLD_TAG, UnfinishedRollback, hold_where_not_held, release};
-use crate::{Step, guard_rail::told};
+use crate::gate::{Capability, Operation};
+use crate::guard_rail::{GuardRail, HOLD_TAG, UnfinishedRollback};
+use crate::guard_rail::{hold_where_not_held, release, told};
+use crate::{Error, Step};
 
 /// How a [`RetentionPlan`] is carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +123,7 @@ pub struct RetentionReport {
     pub removed: Vec<RailInfo>,
     /// Those that stay for now, with the reason. They are held as before.
     pub spared: Vec<(RailInfo, Spared)>,
-    /// What ended the run before its end. What is in neither of the other lists is as it was, but
+    /// What ended the run before its end, a refusal of the capability among them. What is in neither of the other lists is as it was, but
     /// for a hold that the next run puts back.
     pub stopped: Option<Error>,
 }
@@ -193,6 +195,9 @@ impl RetentionPlan {
     /// `parent` must have all datasets of the guard rails below it, as it had when the plan was made:
     /// of a guard rail that has others too, those stay.
     ///
+    /// The capability has to be for [`Retain`](Operation::Retain) of the guard rails' datasets. It is
+    /// asked before each change: what it refuses ends the run there.
+    ///
     /// # Errors
     ///
     /// `NotFound` when `parent` does not exist; `PoolSuspended`; with nothing changed. Later errors
@@ -207,6 +212,7 @@ impl RetentionPlan {
     /// `lzc_release`, `lzc_hold`; `zfs.sync.destroy` of `zfs-program(8)`.
     pub fn carry_out(
         &self,
+        capability: &Capability,
         parent: &Dataset,
         options: &RetentionOptions,
         observe: &mut dyn FnMut(Step<'_, RetentionChange>),
@@ -219,7 +225,7 @@ impl RetentionPlan {
             rails.iter().find(same)
         };
         let kept = self.keep.iter().filter_map(|kept| find(&kept.rail));
-        if let Err(error) = hold(&kept.collect::<Vec<_>>(), observe) {
+        if let Err(error) = hold(Some(capability), &kept.collect::<Vec<_>>(), observe) {
             report.stopped = Some(error);
             return Ok(report);
         }
@@ -231,8 +237,8 @@ impl RetentionPlan {
             };
             let size = rail.snapshots().len();
             if !batch.rails.is_empty() && batch.snapshots + size > options.batch {
-                if let Err(error) = std::mem::take(&mut batch).remove(parent, &mut report, observe)
-                {
+                let full = std::mem::take(&mut batch);
+                if let Err(error) = full.remove(capability, parent, &mut report, observe) {
                     report.stopped = Some(error);
                     return Ok(report);
                 }
@@ -244,12 +250,13 @@ impl RetentionPlan {
                 }
                 Ok(Some(spared)) => report.spared.push((info.clone(), spared)),
                 Err(error) => {
-                    report.stopped = Some(error);
+                    report.stopped = Some(error.into());
                     return Ok(report);
                 }
             }
         }
-        report.stopped = batch.remove(parent, &mut report, observe).err();
+        let removed = batch.remove(capability, parent, &mut report, observe);
+        report.stopped = removed.err();
         Ok(report)
     }
 }
@@ -298,8 +305,13 @@ fn others(snapshot: &Snapshot) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Holds what is not held of these guard rails.
-fn hold(rails: &[&GuardRail], observe: &mut dyn FnMut(Step<'_, RetentionChange>)) -> Result<()> {
+/// Holds what is not held of these guard rails. Who puts back the holds that were released here needs
+/// no capability for it.
+fn hold(
+    capability: Option<&Capability>,
+    rails: &[&GuardRail],
+    observe: &mut dyn FnMut(Step<'_, RetentionChange>),
+) -> crate::Result<()> {
     let mut missing: BTreeMap<&str, Vec<Snapshot>> = BTreeMap::new();
     for rail in rails {
         for snapshot in rail.snapshots() {
@@ -311,7 +323,7 @@ fn hold(rails: &[&GuardRail], observe: &mut dyn FnMut(Step<'_, RetentionChange>)
                     .or_default()
                     .push(snapshot.clone()),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -324,8 +336,16 @@ fn hold(rails: &[&GuardRail], observe: &mut dyn FnMut(Step<'_, RetentionChange>)
     let names = missing.keys().map(|name| (*name).to_owned()).collect();
     let snapshots: Vec<Snapshot> = missing.into_values().flatten().collect();
     told(observe, &RetentionChange::Hold(names), || {
-        hold_where_not_held(zfs, &snapshots)
+        if let Some(capability) = capability {
+            allow(capability, &snapshots)?;
+        }
+        Ok(hold_where_not_held(zfs, &snapshots)?)
     })
+}
+
+fn allow<S: AsRef<SnapshotName>>(capability: &Capability, snapshots: &[S]) -> crate::Result<()> {
+    let datasets: Vec<DatasetName> = snapshots.iter().map(|s| s.as_ref().dataset()).collect();
+    Ok(capability.allow_all(Operation::Retain, &datasets)?)
 }
 
 /// Guard rails that go together.
@@ -338,10 +358,11 @@ struct Batch<'a> {
 impl Batch<'_> {
     fn remove(
         self,
+        capability: &Capability,
         parent: &Dataset,
         report: &mut RetentionReport,
         observe: &mut dyn FnMut(Step<'_, RetentionChange>),
-    ) -> Result<()> {
+    ) -> crate::Result<()> {
         if self.rails.is_empty() {
             return Ok(());
         }
@@ -350,22 +371,24 @@ impl Batch<'_> {
         let names = || rails.iter().map(|rail| rail.name().to_owned()).collect();
         let snapshots: Vec<&Snapshot> = rails.iter().flat_map(|rail| rail.snapshots()).collect();
         told(observe, &RetentionChange::Release(names()), || {
-            release(zfs, &snapshots)
+            allow(capability, &snapshots)?;
+            Ok::<_, Error>(release(zfs, &snapshots)?)
         })?;
         let program = ChannelProgram::new(REMOVE).arguments(&Arguments {
             rails: rails.iter().map(|rail| going(rail)).collect(),
         })?;
         let destroy = RetentionChange::Destroy(names());
         let answers = told(observe, &destroy, || {
+            allow(capability, &snapshots)?;
             let pool = zfs.pool(parent.name().pool())?;
-            pool.run_program(&program)?.get::<Vec<String>>()
+            Ok::<_, Error>(pool.run_program(&program)?.get::<Vec<String>>()?)
         });
         let answers = match answers {
             Ok(answers) => answers,
             Err(error) => {
                 // What is not destroyed must not be left without its hold. That this fails too is
                 // not worth more than what it failed of.
-                let _ = hold(&rails, observe);
+                let _ = hold(None, &rails, observe);
                 return Err(error);
             }
         };
@@ -379,7 +402,7 @@ impl Batch<'_> {
             }
         }
         let rails: Vec<&GuardRail> = staying.iter().map(|(_, rail, _, _)| *rail).collect();
-        hold(&rails, observe)?;
+        hold(None, &rails, observe)?;
         for (info, _, problem, name) in staying {
             report
                 .spared

@@ -7,6 +7,7 @@ use super::together::{self, Together};
 use super::{DatasetOutcome, RollbackChange, RollbackError, RollbackOptions};
 use super::{RollbackPlan, RollbackReport, keep};
 use crate::Step;
+use crate::gate::{Capability, Operation as Gated, Refusal, Scope};
 use crate::guard_rail::{release, told};
 
 type Observer<'o> = &'o mut dyn FnMut(Step<'_, RollbackChange>);
@@ -30,6 +31,10 @@ impl RollbackPlan {
     ///
     /// `observer` is told before and after each change.
     ///
+    /// The capability has to be for [`RollBack`](Gated::RollBack) of all datasets of the plan, and of
+    /// the clones that keep their present states. It is asked before each change: one that ends on the
+    /// way ends the run as any other failure does.
+    ///
     /// A run that dies leaves all datasets as they were, or all at the point, or all marked:
     /// [`UnfinishedRollback::list`](super::UnfinishedRollback::list) finds those, and carrying out a
     /// new plan with the same options finishes the rollback. So does a run after a report that is
@@ -40,7 +45,7 @@ impl RollbackPlan {
     ///
     /// # Errors
     ///
-    /// [`Changed`](RollbackError::Changed), [`Obstructed`](RollbackError::Obstructed);
+    /// [`Refused`](RollbackError::Refused), [`Changed`](RollbackError::Changed), [`Obstructed`](RollbackError::Obstructed);
     /// [`Zfs`](RollbackError::Zfs) with the error of the step that failed: no dataset was rolled
     /// back then, and none is marked, unless taking the marks off failed too. Clones that keep
     /// states of a run that failed later stay. If the program of the last step was stopped in the
@@ -56,6 +61,7 @@ impl RollbackPlan {
     #[doc(alias = "lzc_rollback_to")]
     pub fn carry_out(
         &self,
+        capability: &Capability,
         options: &RollbackOptions,
         observer: &mut dyn FnMut(Step<'_, RollbackChange>),
     ) -> Result<RollbackReport, RollbackError> {
@@ -67,7 +73,7 @@ impl RollbackPlan {
         let mut newer: Vec<SnapshotName> = now.newer().map(|newer| newer.name.clone()).collect();
         let mut kept = keep::kept_before(&now)?;
         if let (Some(name), false) = (&options.keep, now.is_kept()) {
-            let (clones, states) = keep::keep(&now, name, observer)?;
+            let (clones, states) = keep::keep(capability, &now, name, observer)?;
             kept = clones;
             newer.retain(|newer| !states.contains(newer));
             newer.extend(states);
@@ -80,6 +86,7 @@ impl RollbackPlan {
         let alone = held.is_empty() && bookmarks.is_empty() && options.keep.is_none();
         let marked = begun || !(alone && (atomic || (newer.is_empty() && now.losses.len() == 1)));
         let mut run = Run {
+            capability,
             plan: &now,
             options,
             newer,
@@ -111,6 +118,22 @@ impl RollbackPlan {
                 Err(error)
             }
         }
+    }
+
+    /// What a capability has to cover to [carry this out](Self::carry_out): the datasets, and the
+    /// clones that keep their present states.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidName`, `NameTooLong` of a clone that would be kept.
+    pub fn scope(&self, options: &RollbackOptions) -> Result<Scope, RollbackError> {
+        let mut names: Vec<DatasetName> = self.datasets().into_iter().cloned().collect();
+        if let Some(keep) = &options.keep {
+            for loss in &self.losses {
+                names.push(keep::clone_of(loss, keep)?);
+            }
+        }
+        Ok(Scope::of(&names))
     }
 
     /// The same plan as of now, if it is the same.
@@ -148,6 +171,7 @@ fn was_stopped(error: &RollbackError) -> bool {
 
 /// A rollback that is under way.
 struct Run<'r> {
+    capability: &'r Capability,
     plan: &'r RollbackPlan,
     options: &'r RollbackOptions,
     newer: Vec<SnapshotName>,
@@ -156,7 +180,7 @@ struct Run<'r> {
     report: RollbackReport,
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
     fn mark(&mut self) -> Result<(), RollbackError> {
         let before = self.plan.losses.iter().find_map(|loss| loss.intent.clone());
         let intent = before.unwrap_or_else(|| Intent {
@@ -166,7 +190,9 @@ impl Run<'_> {
         });
         let datasets = self.plan.datasets();
         let change = RollbackChange::Mark(self.names());
+        let allow = self.allow();
         told(self.observer, &change, || {
+            allow(&datasets)?;
             intent.mark(&self.plan.zfs, &datasets)
         })?;
         self.marked = true;
@@ -180,13 +206,22 @@ impl Run<'_> {
         atomic: bool,
     ) -> Result<(), RollbackError> {
         let zfs = &self.plan.zfs;
+        let allow = self.allow();
         if !held.is_empty() {
             let change = RollbackChange::Release(held.to_vec());
-            told(self.observer, &change, || release(zfs, held))?;
+            let datasets: Vec<DatasetName> = held.iter().map(SnapshotName::dataset).collect();
+            told(self.observer, &change, || -> Result<(), RollbackError> {
+                allow(&datasets.iter().collect::<Vec<_>>())?;
+                Ok(release(zfs, held)?)
+            })?;
         }
         if !bookmarks.is_empty() {
             let change = RollbackChange::DestroyBookmarks(bookmarks.to_vec());
-            told(self.observer, &change, || zfs.destroy_bookmarks(bookmarks))?;
+            let datasets: Vec<DatasetName> = bookmarks.iter().map(BookmarkName::dataset).collect();
+            told(self.observer, &change, || -> Result<(), RollbackError> {
+                allow(&datasets.iter().collect::<Vec<_>>())?;
+                Ok(zfs.destroy_bookmarks(bookmarks)?)
+            })?;
             self.report.destroyed_bookmarks = bookmarks.to_vec();
         }
         if atomic && self.together()? {
@@ -202,7 +237,9 @@ impl Run<'_> {
     fn together(&mut self) -> Result<bool, RollbackError> {
         let change = RollbackChange::RollBackTogether(self.names());
         let (plan, newer, marked) = (self.plan, &self.newer, self.marked);
+        let allow = self.allow();
         let outcome = told(self.observer, &change, || {
+            allow(&plan.datasets())?;
             together::roll_back(plan, newer, marked)
         })?;
         let failures = match outcome {
@@ -238,17 +275,23 @@ impl Run<'_> {
 
     fn one_by_one(&mut self) -> Result<(), RollbackError> {
         let zfs = &self.plan.zfs;
+        let allow = self.allow();
         if !self.newer.is_empty() {
             let change = RollbackChange::DestroySnapshots(self.newer.clone());
             let newer = zfs.snapshots(self.newer.iter().map(SnapshotName::as_str))?;
-            told(self.observer, &change, || zfs.destroy_snapshots(&newer))?;
+            let datasets: Vec<DatasetName> = self.newer.iter().map(SnapshotName::dataset).collect();
+            told(self.observer, &change, || -> Result<(), RollbackError> {
+                allow(&datasets.iter().collect::<Vec<_>>())?;
+                Ok(zfs.destroy_snapshots(&newer)?)
+            })?;
             self.report.destroyed.clone_from(&self.newer);
         }
         for loss in &self.plan.losses {
             let dataset = zfs.dataset(loss.dataset.as_str())?;
             let change = RollbackChange::RollBack(loss.dataset.clone());
             let result = told(self.observer, &change, || {
-                dataset.rollback_to(&self.plan.point)
+                allow(&[&loss.dataset])?;
+                Ok(dataset.rollback_to(&self.plan.point)?)
             });
             self.report.datasets.push(DatasetOutcome {
                 dataset: loss.dataset.clone(),
@@ -258,9 +301,18 @@ impl Run<'_> {
         if self.marked && self.report.failed().next().is_none() {
             let change = RollbackChange::Unmark(self.names());
             let datasets = self.plan.datasets();
-            self.report.unmarked = told(self.observer, &change, || intent::unmark(zfs, &datasets));
+            self.report.unmarked = told(self.observer, &change, || {
+                allow(&datasets)?;
+                intent::unmark(zfs, &datasets)
+            });
         }
         Ok(())
+    }
+
+    /// Asks the capability, of datasets that are about to be changed.
+    fn allow(&self) -> impl Fn(&[&DatasetName]) -> Result<(), Refusal> + use<'r> {
+        let capability = self.capability;
+        move |datasets| capability.allow_all(Gated::RollBack, datasets.iter().copied())
     }
 
     fn names(&self) -> Vec<DatasetName> {
@@ -272,14 +324,14 @@ fn failure_of(
     dataset: &DatasetName,
     failures: &BTreeMap<String, Errno>,
     destroyed: bool,
-) -> Result<(), Error> {
+) -> crate::Result<()> {
     let failed = match destroyed {
         true => failures.get_key_value(dataset.as_str()),
         // Where a snapshot could not be destroyed, no dataset was rolled back.
         false => failures.first_key_value(),
     };
     match failed {
-        Some((name, errno)) => Err(Error::in_program(Operation::Rollback, name, *errno)),
+        Some((name, errno)) => Err(Error::in_program(Operation::Rollback, name, *errno).into()),
         None => Ok(()),
     }
 }

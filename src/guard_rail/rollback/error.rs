@@ -3,6 +3,8 @@ use std::fmt;
 use serde::Serialize;
 use zfs_core::{BookmarkName, DatasetName, SnapshotName};
 
+use crate::gate::Refusal;
+
 /// What stands in the way of a rollback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "obstacle", rename_all = "snake_case")]
@@ -82,6 +84,9 @@ impl fmt::Display for Obstacle {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RollbackError {
+    /// The capability does not cover it. The kernel was not called for it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// No dataset was named.
     #[error("no dataset to roll back")]
     Empty,

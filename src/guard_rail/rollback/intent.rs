@@ -5,6 +5,7 @@ use zfs_core::props::{Properties, UserProps};
 use zfs_core::{Dataset, DatasetName, Result, Zfs};
 
 use super::{RollbackError, RollbackOptions, RollbackPlan};
+use crate::gate::{Capability, Operation};
 use crate::guard_rail::change::own_property;
 
 /// The user property that says what a dataset is being rolled back to.
@@ -176,15 +177,18 @@ impl UnfinishedRollback {
     /// Leaves everything as it is, and forgets that it was begun. Datasets that were rolled back
     /// stay so.
     ///
+    /// The capability has to be for [`RollBack`](Operation::RollBack) of each of its datasets.
+    ///
     /// # Errors
     ///
-    /// [`RollbackError::Changed`] when a dataset is gone; `PermissionDenied`; `ReadOnlyPool`,
+    /// [`RollbackError::Refused`]; [`RollbackError::Changed`] when a dataset is gone; `PermissionDenied`; `ReadOnlyPool`,
     /// `PoolSuspended`.
     ///
     /// # Privileges
     ///
     /// Root; for a single dataset the delegated permission `userprop` is enough.
-    pub fn abandon(&self) -> Result<(), RollbackError> {
+    pub fn abandon(&self, capability: &Capability) -> Result<(), RollbackError> {
+        capability.allow_all(Operation::RollBack, &self.datasets)?;
         let datasets: Vec<&DatasetName> = self.datasets.iter().collect();
         unmark(&self.zfs, &datasets)
     }

@@ -14,6 +14,7 @@ use zfs_core::{Dataset, DatasetKind, DatasetName, ErrorKind, Snapshot, SnapshotN
 use super::plan::{Loss, RollbackPlan};
 use super::{Obstacle, RollbackChange, RollbackError};
 use crate::Step;
+use crate::gate::{Capability, Operation};
 use crate::guard_rail::change::own_property;
 use crate::guard_rail::told;
 
@@ -44,7 +45,7 @@ pub(super) fn kept_before(plan: &RollbackPlan) -> Result<Vec<DatasetName>, Rollb
 }
 
 /// Where the state of a dataset is kept.
-fn clone_of(loss: &Loss, keep: &str) -> Result<DatasetName, RollbackError> {
+pub(super) fn clone_of(loss: &Loss, keep: &str) -> Result<DatasetName, RollbackError> {
     Ok(match loss.kind {
         DatasetKind::Volume => DatasetName::new(&format!("{}-{keep}", loss.dataset))?,
         _ => loss.dataset.child(keep)?,
@@ -104,20 +105,22 @@ fn is_copy(
 /// Keeps the present state of every dataset, and returns the clones and the snapshots of the states.
 /// What an earlier run had begun is given up and begun anew, for more may have been written since.
 pub(super) fn keep(
+    capability: &Capability,
     plan: &RollbackPlan,
     keep: &str,
     observer: &mut dyn FnMut(Step<'_, RollbackChange>),
 ) -> Result<(Vec<DatasetName>, Vec<SnapshotName>), RollbackError> {
-    drop_leftovers(plan, keep, observer)?;
-    let kept = keep_anew(plan, keep, observer);
+    drop_leftovers(Some(capability), plan, keep, observer)?;
+    let kept = keep_anew(capability, plan, keep, observer);
     if kept.is_err() {
-        // If this fails too, the next run does it.
-        let _ = drop_leftovers(plan, keep, observer);
+        // If this fails too, the next run does it. What is taken back needs no capability.
+        let _ = drop_leftovers(None, plan, keep, observer);
     }
     kept
 }
 
 fn keep_anew(
+    capability: &Capability,
     plan: &RollbackPlan,
     keep: &str,
     observer: &mut dyn FnMut(Step<'_, RollbackChange>),
@@ -131,8 +134,9 @@ fn keep_anew(
     let names: Vec<SnapshotName> = states.iter().map(|state| state.name().clone()).collect();
     let props = UserProps::new().set(KEPT, &mark(plan.txg, &plan.point))?;
     let snapshot = RollbackChange::Snapshot(names.clone());
-    told(observer, &snapshot, || {
-        zfs.create_snapshots(&states, &props)
+    told(observer, &snapshot, || -> Result<(), RollbackError> {
+        capability.allow_all(Operation::RollBack, plan.datasets())?;
+        Ok(zfs.create_snapshots(&states, &props)?)
     })?;
     let mut clones = Vec::new();
     for (loss, state) in plan.losses.iter().zip(&states) {
@@ -143,6 +147,7 @@ fn keep_anew(
         };
         let dataset = zfs.dataset(clone.as_str())?;
         told(observer, &change, || {
+            capability.allow_all(Operation::RollBack, [&loss.dataset, &clone])?;
             copy_state(plan, loss, state, &dataset)
         })?;
         clones.push(clone);
@@ -152,11 +157,16 @@ fn keep_anew(
 
 /// Destroys the copies and the snapshots of states that an earlier run left that died.
 fn drop_leftovers(
+    capability: Option<&Capability>,
     plan: &RollbackPlan,
     keep: &str,
     observer: &mut dyn FnMut(Step<'_, RollbackChange>),
 ) -> Result<(), RollbackError> {
     let zfs = &plan.zfs;
+    let allow = |name: &DatasetName| match capability {
+        Some(capability) => capability.allow(Operation::RollBack, name),
+        None => Ok(()),
+    };
     let mut old = Vec::new();
     for loss in &plan.losses {
         let state = zfs.dataset(loss.dataset.as_str())?.snapshot(keep)?;
@@ -164,12 +174,14 @@ fn drop_leftovers(
         let left = leftover(plan, &state)?;
         if clone.exists()? && is_copy(plan, loss, &clone, keep, left)? {
             let change = RollbackChange::DropLeftover(clone.name().clone());
-            told(observer, &change, || {
+            told(observer, &change, || -> Result<(), RollbackError> {
+                allow(clone.name())?;
                 zfs.destroy_snapshots(&[clone.snapshot(keep)?])?;
-                clone.destroy()
+                Ok(clone.destroy()?)
             })?;
         }
         if left.is_some() {
+            allow(&loss.dataset)?;
             old.push(state);
         }
     }

@@ -1,8 +1,9 @@
 use std::fmt;
 
-use zfs_core::{BookmarkName, DatasetName, Error, ErrorKind, SnapshotName};
+use zfs_core::{BookmarkName, DatasetName, ErrorKind, SnapshotName};
 
 use super::RollbackError;
+use crate::Error;
 
 /// A change that a rollback makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +135,7 @@ fn cure(kind: ErrorKind) -> &'static str {
         ErrorKind::NewerSnapshotsExist => "look who takes snapshots of it, and pause that",
         ErrorKind::NotFound => "it or its snapshot is gone: restore it from a replica",
         ErrorKind::NoSpace | ErrorKind::QuotaExceeded => "make room, or raise its quota",
+        ErrorKind::Forbidden => "ask the gate for a capability that covers it",
         ErrorKind::PermissionDenied => "run as root, or delegate what is missing",
         ErrorKind::PoolSuspended => "bring the pool's devices back",
         _ => "see what ZFS says of it",

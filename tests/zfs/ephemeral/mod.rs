@@ -3,11 +3,12 @@
 mod private;
 mod reaper;
 
-use crate::support::{Mounted, Scratch, TENANT, as_user, noise, run, zfs, zfs_get};
+use crate::support::{Mounted, Scratch, TENANT, allowed, as_user, noise, run, zfs, zfs_get};
 use helix_zfs::MountPolicy;
 use helix_zfs::ephemeral::{
     Ephemeral, EphemeralClone, EphemeralError, EphemeralMount, EphemeralSpec, Expiry, InUse,
 };
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
 use helix_zfs::zfs_core::props::{PropertySet, RefQuota, UserProps};
 use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind, Snapshot, SyncMode};
@@ -60,7 +61,7 @@ impl Place {
     }
 
     fn make(&self, spec: &EphemeralSpec) -> Ephemeral {
-        Ephemeral::create(&self.snapshot(), spec).unwrap()
+        Ephemeral::create(allowed(Operation::CloneEphemeral), &self.snapshot(), spec).unwrap()
     }
 
     /// What is in the area, as the command has it.
@@ -138,8 +139,10 @@ fn a_clone_is_what_was_asked_for_and_goes_with_its_value() {
     // What is left to the reaper stays.
     let kept = place.make(&place.spec().name("kept")).keep();
     assert_eq!(place.names(), ["kept"]);
-    kept.remove(&zfs()).unwrap();
-    kept.remove(&zfs()).unwrap();
+    kept.remove(allowed(Operation::ChangeEphemeral), &zfs())
+        .unwrap();
+    kept.remove(allowed(Operation::ChangeEphemeral), &zfs())
+        .unwrap();
     assert_eq!(place.names(), [""; 0]);
 }
 
@@ -159,7 +162,11 @@ fn a_mounted_clone_is_written_to_and_leaves_the_original_alone() {
     );
     // While a file of it is open it stays.
     let open = std::fs::File::open(folder.join("file")).unwrap();
-    let error = refused(reader.as_clone().remove(&zfs()));
+    let error = refused(
+        reader
+            .as_clone()
+            .remove(allowed(Operation::ChangeEphemeral), &zfs()),
+    );
     assert!(
         matches!(
             error,
@@ -172,7 +179,12 @@ fn a_mounted_clone_is_written_to_and_leaves_the_original_alone() {
     );
     assert_eq!(reader.dataset().mounts().unwrap().len(), 1);
     drop(open);
-    patiently(|| reader.as_clone().remove(&zfs())).unwrap();
+    patiently(|| {
+        reader
+            .as_clone()
+            .remove(allowed(Operation::ChangeEphemeral), &zfs())
+    })
+    .unwrap();
     assert_eq!(place.names(), [""; 0]);
     drop(reader);
 
@@ -204,7 +216,12 @@ fn a_mounted_clone_is_written_to_and_leaves_the_original_alone() {
         Mounted::new(&place.scratch.child("data").unwrap()).read("file"),
         b"before"
     );
-    patiently(|| writer.as_clone().remove(&zfs())).unwrap();
+    patiently(|| {
+        writer
+            .as_clone()
+            .remove(allowed(Operation::ChangeEphemeral), &zfs())
+    })
+    .unwrap();
     assert_eq!(place.names(), [""; 0]);
     assert!(std::fs::read_dir(&folder).unwrap().next().is_none());
 }
@@ -239,12 +256,16 @@ fn the_mount_policy_binds_clones() {
         EphemeralMount::At(place.folder("at")),
         EphemeralMount::Private(place.folder("at")),
     ] {
-        let error = refused(Ephemeral::create(&snapshot, &place.spec().mount(mount)));
+        let error = refused(Ephemeral::create(
+            allowed(Operation::CloneEphemeral),
+            &snapshot,
+            &place.spec().mount(mount),
+        ));
         assert_eq!(error.kind(), Some(ErrorKind::Forbidden), "{error}");
         // What could not be mounted is not left behind.
         assert_eq!(place.names(), [""; 0]);
     }
-    Ephemeral::create(&snapshot, &place.spec())
+    Ephemeral::create(allowed(Operation::CloneEphemeral), &snapshot, &place.spec())
         .unwrap()
         .remove()
         .unwrap();
@@ -255,7 +276,9 @@ fn what_cannot_be_is_refused_before_anything_is_made() {
     let place = Place::new("eph-refused");
     let file = place.folder("").join("a file");
     std::fs::write(&file, "").unwrap();
-    let create = |spec: &EphemeralSpec| Ephemeral::create(&place.snapshot(), spec);
+    let create = |spec: &EphemeralSpec| {
+        Ephemeral::create(allowed(Operation::CloneEphemeral), &place.snapshot(), spec)
+    };
     for name in ["a/b", "../data", "..", "", "a@b", "a#b"] {
         let error = refused(create(&place.spec().name(name)));
         let is_name = matches!(error, EphemeralError::Name { .. })
@@ -284,7 +307,11 @@ fn what_cannot_be_is_refused_before_anything_is_made() {
         .unwrap()
         .snapshot("missing")
         .unwrap();
-    let error = refused(Ephemeral::create(&missing, &place.spec()));
+    let error = refused(Ephemeral::create(
+        allowed(Operation::CloneEphemeral),
+        &missing,
+        &place.spec(),
+    ));
     assert_eq!(error.kind(), Some(ErrorKind::NotFound));
     let nowhere = place.scratch.child("nowhere").unwrap();
     let error = refused(create(&EphemeralSpec::new(nowhere, "a", "b", HOUR)));
@@ -296,7 +323,10 @@ fn what_cannot_be_is_refused_before_anything_is_made() {
     as_user(TENANT, || {
         let error = refused(create(&place.spec().name("two")));
         assert_eq!(error.kind(), Some(ErrorKind::PermissionDenied));
-        let error = refused(made.as_clone().remove(&zfs()));
+        let error = refused(
+            made.as_clone()
+                .remove(allowed(Operation::ChangeEphemeral), &zfs()),
+        );
         assert_eq!(error.kind(), Some(ErrorKind::PermissionDenied));
     });
     assert_eq!(place.names(), ["one"]);
@@ -318,9 +348,18 @@ fn volumes_and_encrypted_filesystems_have_clones_too() {
     snapshot.create(&UserProps::new()).unwrap();
     let folder = place.folder("at");
     let mounted = place.spec().mount(EphemeralMount::At(folder.clone()));
-    let error = refused(Ephemeral::create(&snapshot, &mounted));
+    let error = refused(Ephemeral::create(
+        allowed(Operation::CloneEphemeral),
+        &snapshot,
+        &mounted,
+    ));
     assert!(matches!(error, EphemeralError::Volume { .. }), "{error}");
-    let made = Ephemeral::create(&snapshot, &place.spec().name("volume")).unwrap();
+    let made = Ephemeral::create(
+        allowed(Operation::CloneEphemeral),
+        &snapshot,
+        &place.spec().name("volume"),
+    )
+    .unwrap();
     assert_eq!(
         zfs_get("volsize", made.dataset().name()),
         (64_u64 << 30).to_string()
@@ -334,14 +373,23 @@ fn volumes_and_encrypted_filesystems_have_clones_too() {
     secret.create(&options).unwrap();
     let snapshot = secret.snapshot("s").unwrap();
     snapshot.create(&UserProps::new()).unwrap();
-    let made = Ephemeral::create(&snapshot, &mounted.clone().name("secret")).unwrap();
+    let made = Ephemeral::create(
+        allowed(Operation::CloneEphemeral),
+        &snapshot,
+        &mounted.clone().name("secret"),
+    )
+    .unwrap();
     assert_eq!(
         zfs_get("encryptionroot", made.dataset().name()),
         secret.name().as_str()
     );
     made.remove().unwrap();
     secret.unload_key().unwrap();
-    let error = refused(Ephemeral::create(&snapshot, &mounted));
+    let error = refused(Ephemeral::create(
+        allowed(Operation::CloneEphemeral),
+        &snapshot,
+        &mounted,
+    ));
     assert_eq!(error.kind(), Some(ErrorKind::KeyNotLoaded), "{error}");
     assert_eq!(place.names(), [""; 0]);
 }
@@ -386,7 +434,12 @@ fn a_clone_takes_the_same_space_whatever_the_data() {
     let of_large = {
         let folder = place.folder("at");
         let spec = place.spec().mount(EphemeralMount::At(folder.clone()));
-        let clone = Ephemeral::create(&snapshot, &spec.name("large")).unwrap();
+        let clone = Ephemeral::create(
+            allowed(Operation::CloneEphemeral),
+            &snapshot,
+            &spec.name("large"),
+        )
+        .unwrap();
         assert_eq!(
             std::fs::metadata(folder.join("sparse")).unwrap().len(),
             64 << 30
@@ -394,7 +447,12 @@ fn a_clone_takes_the_same_space_whatever_the_data() {
         synced();
         assert!(clone.dataset().properties().unwrap().referenced() > 4 << 20);
         let used = used() - empty - of_small;
-        patiently(|| clone.as_clone().remove(&zfs())).unwrap();
+        patiently(|| {
+            clone
+                .as_clone()
+                .remove(allowed(Operation::ChangeEphemeral), &zfs())
+        })
+        .unwrap();
         used
     };
     // Its own metadata: some blocks, the same for 64 GiB as for a few bytes.
@@ -411,21 +469,25 @@ fn a_clone_is_given_more_time() {
     let place = Place::new("eph-extend");
     let mut made = place.make(&place.spec().name("one"));
     let first = made.as_clone().clone();
-    let expires = made.extend(2 * HOUR).unwrap();
+    let expires = made
+        .extend(allowed(Operation::CloneEphemeral), 2 * HOUR)
+        .unwrap();
     assert!(expires > first.expires);
     assert_eq!(EphemeralClone::of(made.dataset()).unwrap().expires, expires);
     // Whoever looked at it before does not remove it.
-    let error = refused(first.remove(&zfs()));
+    let error = refused(first.remove(allowed(Operation::ChangeEphemeral), &zfs()));
     assert!(matches!(error, EphemeralError::Changed { .. }), "{error}");
     assert!(matches!(
-        refused(made.extend(SystemTime::UNIX_EPOCH)),
+        refused(made.extend(allowed(Operation::CloneEphemeral), SystemTime::UNIX_EPOCH)),
         EphemeralError::Expiry { .. }
     ));
     // Its own value does.
     let mut elsewhere = EphemeralClone::of(made.dataset()).unwrap();
-    elsewhere.extend(&zfs(), 3 * HOUR).unwrap();
+    elsewhere
+        .extend(allowed(Operation::ChangeEphemeral), &zfs(), 3 * HOUR)
+        .unwrap();
     made.remove().unwrap();
     assert_eq!(place.names(), [""; 0]);
-    let error = refused(elsewhere.extend(&zfs(), HOUR));
+    let error = refused(elsewhere.extend(allowed(Operation::ChangeEphemeral), &zfs(), HOUR));
     assert_eq!(error.kind(), Some(ErrorKind::NotFound));
 }

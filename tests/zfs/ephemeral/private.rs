@@ -1,10 +1,11 @@
 //! Clones that only their own thread and its processes see.
 
 use super::{HOUR, Place, patiently, refused};
-use crate::support::{Mounted, TENANT, as_user, killed, zfs};
+use crate::support::{Mounted, TENANT, allowed, as_user, killed, zfs};
 use helix_zfs::ephemeral::{
     Ephemeral, EphemeralClone, EphemeralError, EphemeralMount, EphemeralSpec, InUse, Reaper,
 };
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::{CreateOptions, ErrorKind};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -132,7 +133,7 @@ fn a_process_in_it_keeps_a_private_clone() {
     let plan = Reaper::new(&place.area())
         .plan_at(SystemTime::now() + 2 * HOUR)
         .unwrap();
-    let reaped = plan.carry_out(&mut |_| {});
+    let reaped = plan.carry_out(allowed(Operation::Reap), &mut |_| {});
     assert!(matches!(
         reaped[0].result,
         Err(EphemeralError::InUse {
@@ -144,7 +145,7 @@ fn a_process_in_it_keeps_a_private_clone() {
         process.kill().unwrap();
         process.wait().unwrap();
     }
-    patiently(|| clone.remove(&zfs())).unwrap();
+    patiently(|| clone.remove(allowed(Operation::ChangeEphemeral), &zfs())).unwrap();
     assert_eq!(place.names(), [""; 0]);
 }
 
@@ -154,7 +155,8 @@ fn a_private_clone_goes_when_it_expires() {
     let private = EphemeralMount::Private(place.folder("at"));
     let spec = place.spec().name("one").mount(private);
     let mut made = place.make(&spec);
-    made.extend(Duration::from_secs(1)).unwrap();
+    made.extend(allowed(Operation::CloneEphemeral), Duration::from_secs(1))
+        .unwrap();
     while !place.names().is_empty() {
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -181,7 +183,7 @@ fn what_a_killed_process_left_is_reaped_when_it_expires() {
         let spec = EphemeralSpec::new(&area, "anna", "to die", HOUR);
         let make = |name: &str, mount| {
             let spec = spec.clone().name(name).mount(mount);
-            Ephemeral::create(&snapshot, &spec).unwrap()
+            Ephemeral::create(allowed(Operation::CloneEphemeral), &snapshot, &spec).unwrap()
         };
         let _unmounted = make("no", EphemeralMount::No);
         let _mounted = make("at", EphemeralMount::At(folder.into()));
@@ -197,7 +199,12 @@ fn what_a_killed_process_left_is_reaped_when_it_expires() {
 
     // Nothing has expired yet.
     let now = Reaper::new(&place.area()).plan().unwrap();
-    assert!(now.expired.is_empty() && now.carry_out(&mut |_| {}).is_empty());
+    assert!(
+        now.expired.is_empty()
+            && now
+                .carry_out(allowed(Operation::Reap), &mut |_| {})
+                .is_empty()
+    );
     assert_eq!(
         (now.later.len(), now.next_expiry()),
         (3, Some(now.later[0].expires))
@@ -206,7 +213,7 @@ fn what_a_killed_process_left_is_reaped_when_it_expires() {
     patiently(|| {
         let plan = Reaper::new(&place.area()).plan_at(later)?;
         // The namespace of the dead process may take a moment to go.
-        plan.carry_out(&mut |_| {})
+        plan.carry_out(allowed(Operation::Reap), &mut |_| {})
             .into_iter()
             .try_for_each(|reaped| reaped.result)
     })

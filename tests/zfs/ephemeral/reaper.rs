@@ -2,11 +2,12 @@
 
 use super::{HOUR, Place, patiently};
 use crate::support::killed::{self, Ended};
-use crate::support::{Mounted, zfs, zfs_get};
+use crate::support::{Mounted, allowed, may, zfs, zfs_get};
 use helix_zfs::Step;
 use helix_zfs::ephemeral::{
     EphemeralError, EphemeralMount, InUse, NotEphemeral, Reap, ReapPlan, Reaper,
 };
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::props::{PropertySet, UserProps};
 use helix_zfs::zfs_core::receive::ReceiveOptions;
 use helix_zfs::zfs_core::send::SendOptions;
@@ -23,7 +24,7 @@ fn plan(area: &Dataset) -> ReapPlan {
 
 /// Why those that stay do, by name.
 fn carry_out(plan: &ReapPlan) -> Vec<(String, String)> {
-    let reaped = plan.carry_out(&mut |_| {});
+    let reaped = plan.carry_out(allowed(Operation::Reap), &mut |_| {});
     let mut stay: Vec<(String, String)> = reaped
         .into_iter()
         .filter_map(|reaped| {
@@ -213,7 +214,11 @@ fn what_is_in_use_stays_and_is_told() {
     place.make(&place.spec().name("replaced")).keep();
     area.child("gone").unwrap().destroy().unwrap();
     let mut extended = helix_zfs::ephemeral::EphemeralClone::of(&area.child("extended").unwrap());
-    extended.as_mut().unwrap().extend(&zfs(), 5 * HOUR).unwrap();
+    extended
+        .as_mut()
+        .unwrap()
+        .extend(allowed(Operation::ChangeEphemeral), &zfs(), 5 * HOUR)
+        .unwrap();
 
     let stay = carry_out(&plan);
     let reasons: Vec<(&str, &str)> = stay.iter().map(|(a, b)| (&**a, &**b)).collect();
@@ -249,15 +254,19 @@ fn what_is_in_use_stays_and_is_told() {
     assert_eq!(std::fs::read(folder.join("file")).unwrap(), b"before");
     drop((file, elsewhere));
     below.destroy().unwrap();
-    patiently(|| open.as_clone().remove(&zfs())).unwrap();
-    patiently(|| child.remove(&zfs())).unwrap();
+    patiently(|| {
+        open.as_clone()
+            .remove(allowed(Operation::ChangeEphemeral), &zfs())
+    })
+    .unwrap();
+    patiently(|| child.remove(allowed(Operation::ChangeEphemeral), &zfs())).unwrap();
 }
 
 #[test]
 fn reaping_is_finished_after_a_kill() {
     if let Some(mut countdown) = killed::in_the_process() {
         let area = zfs().dataset(&killed::argument()).unwrap();
-        let reaped = plan(&area).carry_out(&mut |step| {
+        let reaped = plan(&area).carry_out(may(Operation::Reap, &area), &mut |step| {
             // What is there after a change is what is there before the next.
             if matches!(step, Step::Starting(_)) {
                 countdown.tick();
@@ -295,9 +304,11 @@ fn reaping_is_finished_after_a_kill() {
         let mut steps = Vec::new();
         patiently(|| {
             let plan = plan(&place.area());
-            plan.carry_out(&mut |step| steps.push(step.to_string()))
-                .into_iter()
-                .try_for_each(|reaped| reaped.result)
+            plan.carry_out(allowed(Operation::Reap), &mut |step| {
+                steps.push(step.to_string())
+            })
+            .into_iter()
+            .try_for_each(|reaped| reaped.result)
         })
         .unwrap();
         assert_eq!(place.names(), [""; 0]);
@@ -318,7 +329,7 @@ fn an_observer_is_told_of_each_change() {
     let mut told = Vec::new();
     patiently(|| {
         told.clear();
-        let reaped = plan(&place.area()).carry_out(&mut |step| {
+        let reaped = plan(&place.area()).carry_out(allowed(Operation::Reap), &mut |step| {
             let change = match step {
                 Step::Starting(change) | Step::Done(change) | Step::Failed(change) => change,
                 _ => unreachable!("a new kind of step"),

@@ -1,5 +1,6 @@
 use super::{Data, Way, filesystems, sync};
-use crate::support::{Mounted, Scratch, device_of_size, noise, run, zfs, zfs_get};
+use crate::support::{Mounted, Scratch, allowed, device_of_size, noise, run, zfs, zfs_get};
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
 use helix_zfs::zfs_core::props::{Quota, UserProps};
 use helix_zfs::zfs_core::{CreateOptions, Dataset, ErrorKind};
@@ -12,7 +13,9 @@ const KEY: [u8; 32] = [0x21; 32];
 
 fn tenant(scratch: &Scratch, name: &str) -> Tenant {
     let encryption = Encryption::aes_256_gcm(&WrappingKey::raw(&KEY)).unwrap();
-    TenantSpec::new(name, encryption).create(scratch).unwrap()
+    TenantSpec::new(name, encryption)
+        .create(allowed(Operation::CreateTenant), scratch)
+        .unwrap()
 }
 
 #[test]
@@ -21,12 +24,21 @@ fn the_discarded_state_is_kept_as_a_clone() {
         let scratch = Scratch::new("back-keep");
         let made = filesystems(&scratch, &["acme", "acme/db"]);
         let before = Data::write(&made, 1);
-        let rail = GuardRail::take(&zfs(), &made, "r", &Change::new()).unwrap();
+        let rail = GuardRail::take(
+            allowed(Operation::TakeGuardRail),
+            &zfs(),
+            &made,
+            "r",
+            &Change::new(),
+        )
+        .unwrap();
         let after = Data::write(&made, 2);
         let mounts = way.mount(&made);
         let options = RollbackOptions::new().keep("lost");
         let plan = rail.rollback_plan().unwrap();
-        let report = plan.carry_out(&options, &mut |_| {}).unwrap();
+        let report = plan
+            .carry_out(allowed(Operation::RollBack), &options, &mut |_| {})
+            .unwrap();
         assert!(report.is_complete());
         assert_eq!(report.atomic, way == Way::Unmounted);
         drop(mounts);
@@ -53,7 +65,9 @@ fn the_discarded_state_is_kept_as_a_clone() {
         // The name is taken now, whatever it is that is kept there.
         Data::write(&made, 3);
         let plan = rail.rollback_plan().unwrap();
-        let error = plan.carry_out(&options, &mut |_| {}).unwrap_err();
+        let error = plan
+            .carry_out(allowed(Operation::RollBack), &options, &mut |_| {})
+            .unwrap_err();
         let RollbackError::Obstructed(obstacles) = error else {
             panic!("{error:?}")
         };
@@ -63,10 +77,17 @@ fn the_discarded_state_is_kept_as_a_clone() {
         assert_eq!(obstacles, [taken(&kept[0]), taken(&kept[1])]);
         after.is_in(&kept);
         // As long as it is there, so is what it is a clone of.
-        assert_eq!(rail.remove().unwrap_err().kind(), ErrorKind::HasClones);
+        assert_eq!(
+            rail.remove(allowed(Operation::RemoveGuardRail))
+                .unwrap_err()
+                .kind(),
+            ErrorKind::HasClones
+        );
         // Another one can be kept beside it.
         let options = RollbackOptions::new().keep("lost-2");
-        let report = plan.carry_out(&options, &mut |_| {}).unwrap();
+        let report = plan
+            .carry_out(allowed(Operation::RollBack), &options, &mut |_| {})
+            .unwrap();
         assert!(report.is_complete());
         before.is_in(&made);
     }
@@ -84,20 +105,29 @@ fn encrypted_states_are_kept_without_their_key() {
         tenants[1].dataset().clone(),
     ];
     let before = Data::write(&made, 1);
-    let rail = GuardRail::take(&zfs(), &made, "r", &Change::new()).unwrap();
+    let rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "r",
+        &Change::new(),
+    )
+    .unwrap();
     let after = Data::write(&made, 2);
     for tenant in &tenants {
-        tenant.lock().unwrap();
+        tenant.lock(allowed(Operation::UnloadKey)).unwrap();
     }
     let options = RollbackOptions::new().keep("lost");
     let report = rail
         .rollback_plan()
         .unwrap()
-        .carry_out(&options, &mut |_| {})
+        .carry_out(allowed(Operation::RollBack), &options, &mut |_| {})
         .unwrap();
     assert!(report.is_complete() && report.atomic, "{report:?}");
     for tenant in &tenants {
-        tenant.unlock(&WrappingKey::raw(&KEY)).unwrap();
+        tenant
+            .unlock(allowed(Operation::LoadKey), &WrappingKey::raw(&KEY))
+            .unwrap();
     }
     before.is_in(&made);
     let kept: Vec<Dataset> = report
@@ -116,7 +146,9 @@ fn encrypted_states_are_kept_without_their_key() {
     let mounts = Way::Mounted.mount(&made);
     let options = RollbackOptions::new().keep("lost-2");
     let plan = rail.rollback_plan().unwrap();
-    let report = plan.carry_out(&options, &mut |_| {}).unwrap();
+    let report = plan
+        .carry_out(allowed(Operation::RollBack), &options, &mut |_| {})
+        .unwrap();
     assert!(report.is_complete() && !report.atomic);
     drop(mounts);
     before.is_in(&made);
@@ -141,11 +173,20 @@ fn a_volume_is_kept_beside_itself() {
         data
     };
     let before = write(1);
-    let rail = GuardRail::take(&zfs(), &[volume.clone()], "r", &Change::new()).unwrap();
+    let rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &[volume.clone()],
+        "r",
+        &Change::new(),
+    )
+    .unwrap();
     write(2);
     let options = RollbackOptions::new().keep("lost");
     let plan = rail.rollback_plan().unwrap();
-    let report = plan.carry_out(&options, &mut |_| {}).unwrap();
+    let report = plan
+        .carry_out(allowed(Operation::RollBack), &options, &mut |_| {})
+        .unwrap();
     assert!(report.is_complete());
     assert_eq!(report.kept[0].as_str(), format!("{name}-lost"));
     assert_eq!(zfs_get("origin", &report.kept[0]), format!("{name}@r"));
@@ -161,7 +202,11 @@ fn a_volume_is_kept_beside_itself() {
     let plan = rail.rollback_plan().unwrap();
     assert!(plan.is_atomic());
     let report = plan
-        .carry_out(&RollbackOptions::new(), &mut |_| {})
+        .carry_out(
+            allowed(Operation::RollBack),
+            &RollbackOptions::new(),
+            &mut |_| {},
+        )
         .unwrap();
     assert!(report.is_complete() && !report.atomic, "{report:?}");
 }
@@ -170,7 +215,14 @@ fn a_volume_is_kept_beside_itself() {
 fn what_cannot_be_kept_is_not_rolled_back() {
     let scratch = Scratch::new("back-full");
     let made = filesystems(&scratch, &["acme", "birch"]);
-    let rail = GuardRail::take(&zfs(), &made, "r", &Change::new()).unwrap();
+    let rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "r",
+        &Change::new(),
+    )
+    .unwrap();
     let mounted = Mounted::new(&made[1]);
     let data = noise(3 << 20, 1);
     mounted.write("data", &data);
@@ -179,7 +231,9 @@ fn what_cannot_be_kept_is_not_rolled_back() {
     made[1].set(Quota(used + (1 << 20))).unwrap();
     let options = RollbackOptions::new().keep("lost");
     let plan = rail.rollback_plan().unwrap();
-    let error = plan.carry_out(&options, &mut |_| {}).unwrap_err();
+    let error = plan
+        .carry_out(allowed(Operation::RollBack), &options, &mut |_| {})
+        .unwrap_err();
     let RollbackError::Zfs(error) = error else {
         panic!("{error:?}")
     };
@@ -198,7 +252,9 @@ fn what_cannot_be_kept_is_not_rolled_back() {
     theirs.create(&UserProps::new()).unwrap();
     let options = options.destroy_newer();
     let plan = rail.rollback_plan().unwrap();
-    let error = plan.carry_out(&options, &mut |_| {}).unwrap_err();
+    let error = plan
+        .carry_out(allowed(Operation::RollBack), &options, &mut |_| {})
+        .unwrap_err();
     assert!(
         matches!(&error, RollbackError::Obstructed(all) if matches!(&all[..], [Obstacle::NameTaken { .. }])),
         "{error:?}"

@@ -1,6 +1,7 @@
 use super::{Data, Way, filesystems};
 use crate::support::killed::{self, Ended};
-use crate::support::{Mounted, Scratch, zfs, zfs_get};
+use crate::support::{Mounted, Scratch, allowed, may, zfs, zfs_get};
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::{Dataset, DatasetName};
 use helix_zfs::{Change, GuardRail, RollbackOptions, RollbackPlan, Step, UnfinishedRollback};
 use std::path::Path;
@@ -18,11 +19,25 @@ impl Case {
         let scratch = Scratch::new("back-kill");
         let made = filesystems(&scratch, &["acme", "birch"]);
         let before = Data::write(&made, 1);
-        GuardRail::take(&zfs(), &made, "r", &Change::new()).unwrap();
+        GuardRail::take(
+            allowed(Operation::TakeGuardRail),
+            &zfs(),
+            &made,
+            "r",
+            &Change::new(),
+        )
+        .unwrap();
         let after = Data::write(&made, 2);
         let neighbour = filesystems(&scratch, &["neighbour"]);
         let all = [&made[..], &neighbour].concat();
-        GuardRail::take(&zfs(), &all, "later", &Change::new()).unwrap();
+        GuardRail::take(
+            allowed(Operation::TakeGuardRail),
+            &zfs(),
+            &all,
+            "later",
+            &Change::new(),
+        )
+        .unwrap();
         let later = made[0].snapshot("later").unwrap();
         later.bookmark("mark").unwrap();
         Self {
@@ -80,12 +95,16 @@ fn dies_at_each_step(test: &str, way: Way, steps: u32) {
     if let Some(mut countdown) = killed::in_the_process() {
         let parent = zfs().dataset(&killed::argument()).unwrap();
         let report = plan(&parent)
-            .carry_out(&options(way), &mut |step| {
-                // Nothing happens between the end of one change and the start of the next.
-                if matches!(step, Step::Starting(_)) {
-                    countdown.tick();
-                }
-            })
+            .carry_out(
+                may(Operation::RollBack, &parent),
+                &options(way),
+                &mut |step| {
+                    // Nothing happens between the end of one change and the start of the next.
+                    if matches!(step, Step::Starting(_)) {
+                        countdown.tick();
+                    }
+                },
+            )
             .unwrap();
         countdown.tick();
         assert!(report.is_complete());
@@ -114,7 +133,7 @@ fn dies_at_each_step(test: &str, way: Way, steps: u32) {
         let over = left.is_empty() && at[0];
         if !over {
             let report = plan(&case.scratch)
-                .carry_out(&options(way), &mut |_| {})
+                .carry_out(allowed(Operation::RollBack), &options(way), &mut |_| {})
                 .unwrap();
             assert!(report.is_complete(), "step {step}: {report:?}");
         }
@@ -172,9 +191,11 @@ fn what_was_written_after_a_kill_is_kept_too() {
     let last = Data::write(&case.made, 3);
     let mut steps = Vec::new();
     let report = plan(&case.scratch)
-        .carry_out(&options(Way::Unmounted), &mut |step| {
-            steps.push(step.to_string())
-        })
+        .carry_out(
+            allowed(Operation::RollBack),
+            &options(Way::Unmounted),
+            &mut |step| steps.push(step.to_string()),
+        )
         .unwrap();
     assert!(report.is_complete());
     let dropped = |step: &&String| step.ends_with("a copy cut short: done");

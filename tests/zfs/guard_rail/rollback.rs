@@ -1,14 +1,15 @@
 use super::{Data, Way, filesystems, sync};
-use crate::support::{Mounted, Scratch, TENANT, as_user, noise, run, zfs, zfs_get};
+use crate::support::{Mounted, Scratch, TENANT, allowed, as_user, noise, run, zfs, zfs_get};
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::props::UserProps;
-use helix_zfs::zfs_core::{Dataset, ErrorKind, Operation};
+use helix_zfs::zfs_core::{self, Dataset, ErrorKind};
 use helix_zfs::{
     Change, GuardRail, Obstacle, RollbackError, RollbackOptions, RollbackPlan, RollbackReport,
     UnfinishedRollback,
 };
 
 fn back(plan: &RollbackPlan, options: &RollbackOptions) -> Result<RollbackReport, RollbackError> {
-    plan.carry_out(options, &mut |_| {})
+    plan.carry_out(allowed(Operation::RollBack), options, &mut |_| {})
 }
 
 fn complete(plan: &RollbackPlan, options: &RollbackOptions) -> RollbackReport {
@@ -38,7 +39,14 @@ fn unfinished(parent: &Dataset) -> usize {
 fn what_a_rollback_would_lose_is_told_first() {
     let scratch = Scratch::new("back-plan");
     let made = filesystems(&scratch, &["acme", "birch"]);
-    let rail = GuardRail::take(&zfs(), &made, "r", &Change::new()).unwrap();
+    let rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "r",
+        &Change::new(),
+    )
+    .unwrap();
     let none = rail.rollback_plan().unwrap();
     assert!(none.losses().iter().all(|loss| loss.newer.is_empty()));
 
@@ -52,7 +60,14 @@ fn what_a_rollback_would_lose_is_told_first() {
     hourly.hold("backup").unwrap();
     let clone = scratch.child("clone").unwrap();
     hourly.clone_to(clone.name(), &Default::default()).unwrap();
-    let later = GuardRail::take(&zfs(), &made, "later", &Change::new()).unwrap();
+    let later = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "later",
+        &Change::new(),
+    )
+    .unwrap();
     sync(&scratch);
 
     let plan = rail.rollback_plan().unwrap();
@@ -154,14 +169,28 @@ fn a_set_that_is_not_one_is_refused() {
     assert!(matches!(plan(&[], "r"), RollbackError::Empty));
     let twice = [made[0].clone(), made[0].clone()];
     assert!(matches!(plan(&twice, "r"), RollbackError::Repeated(_)));
-    GuardRail::take(&zfs(), &made[..1], "r", &Change::new()).unwrap();
+    GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made[..1],
+        "r",
+        &Change::new(),
+    )
+    .unwrap();
     let error = plan(&made, "r");
     let RollbackError::NoSuchPoint(missing) = &error else {
         panic!("{error:?}")
     };
     assert_eq!(missing.len(), 2);
     assert!(error.to_string().contains("cedar@r"), "{error}");
-    GuardRail::take(&zfs(), &made[1..], "r", &Change::new()).unwrap();
+    GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made[1..],
+        "r",
+        &Change::new(),
+    )
+    .unwrap();
     assert!(matches!(
         plan(&made, "r"),
         RollbackError::SeveralMoments(_, _)
@@ -186,7 +215,14 @@ fn unmounted_datasets_go_back_in_one_transaction() {
     );
     made.push(zfs().dataset(&volume).unwrap());
     let data = Data::write(&made[..2], 1);
-    let rail = GuardRail::take(&zfs(), &made, "r", &Change::new()).unwrap();
+    let rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "r",
+        &Change::new(),
+    )
+    .unwrap();
     Data::write(&made[..2], 2);
     let neighbour = filesystems(&scratch, &["neighbour"]).remove(0);
     for dataset in made.iter().chain([&neighbour]) {
@@ -198,9 +234,13 @@ fn unmounted_datasets_go_back_in_one_transaction() {
     assert!(plan.is_atomic());
     let mut steps = Vec::new();
     let report = plan
-        .carry_out(&RollbackOptions::new().destroy_newer(), &mut |step| {
-            steps.push(step.to_string());
-        })
+        .carry_out(
+            allowed(Operation::RollBack),
+            &RollbackOptions::new().destroy_newer(),
+            &mut |step| {
+                steps.push(step.to_string());
+            },
+        )
         .unwrap();
     assert!(report.is_complete() && report.atomic, "{report:?}");
     assert_eq!(
@@ -218,7 +258,14 @@ fn unmounted_datasets_go_back_in_one_transaction() {
     assert!(neighbour.snapshot("hourly").unwrap().exists().unwrap());
 
     // With bookmarks and a guard rail in the way there is more than one step, and a mark.
-    let later = GuardRail::take(&zfs(), &made, "later", &Change::new()).unwrap();
+    let later = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "later",
+        &Change::new(),
+    )
+    .unwrap();
     later.snapshots()[0].bookmark("mark").unwrap();
     Data::write(&made[..2], 4);
     let options = RollbackOptions::new()
@@ -235,7 +282,14 @@ fn unmounted_datasets_go_back_in_one_transaction() {
 fn nothing_is_rolled_back_when_something_has_changed() {
     let scratch = Scratch::new("back-stale");
     let made = filesystems(&scratch, &["acme", "birch"]);
-    let rail = GuardRail::take(&zfs(), &made, "r", &Change::new()).unwrap();
+    let rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "r",
+        &Change::new(),
+    )
+    .unwrap();
     let data = Data::write(&made, 2);
     let options = RollbackOptions::new().destroy_newer();
     let plan = rail.rollback_plan().unwrap();
@@ -253,7 +307,7 @@ fn nothing_is_rolled_back_when_something_has_changed() {
     // Even when it comes up in the middle: the transaction looks again.
     let plan = rail.rollback_plan().unwrap();
     let newest = made[1].snapshot("newest").unwrap();
-    let raced = plan.carry_out(&options, &mut |_| {
+    let raced = plan.carry_out(allowed(Operation::RollBack), &options, &mut |_| {
         if !newest.exists().unwrap() {
             newest.create(&UserProps::new()).unwrap();
         }
@@ -282,7 +336,14 @@ fn what_could_not_be_rolled_back_is_told_and_finished() {
     let volume = format!("{}/volume", scratch.name());
     run("zfs", &["create", "-s", "-V", "1M", &volume]);
     made.insert(1, zfs().dataset(&volume).unwrap());
-    let rail = GuardRail::take(&zfs(), &made, "r", &Change::new()).unwrap();
+    let rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "r",
+        &Change::new(),
+    )
+    .unwrap();
     let filesystems = [made[0].clone(), made[2].clone()];
     Data::write(&filesystems, 2);
     let mounts = [Mounted::new(&made[0]), Mounted::new(&made[2])];
@@ -290,11 +351,15 @@ fn what_could_not_be_rolled_back_is_told_and_finished() {
     let plan = rail.rollback_plan().unwrap();
     let newest = made[1].snapshot("newest").unwrap();
     let report = plan
-        .carry_out(&RollbackOptions::new(), &mut |step| {
-            if step.to_string().contains("acme back") && !newest.exists().unwrap() {
-                newest.create(&UserProps::new()).unwrap();
-            }
-        })
+        .carry_out(
+            allowed(Operation::RollBack),
+            &RollbackOptions::new(),
+            &mut |step| {
+                if step.to_string().contains("acme back") && !newest.exists().unwrap() {
+                    newest.create(&UserProps::new()).unwrap();
+                }
+            },
+        )
         .unwrap();
     assert!(!report.is_complete() && !report.atomic);
     let failed: Vec<_> = report.failed().collect();
@@ -335,7 +400,14 @@ fn what_could_not_be_rolled_back_is_told_and_finished() {
 fn an_unfinished_rollback_can_be_abandoned() {
     let scratch = Scratch::new("back-abandon");
     let made = filesystems(&scratch, &["acme", "birch"]);
-    let rail = GuardRail::take(&zfs(), &made, "r", &Change::new()).unwrap();
+    let rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "r",
+        &Change::new(),
+    )
+    .unwrap();
     // On the parent it says nothing about those below.
     let mark = format!("{}@r", rail.txg());
     scratch
@@ -344,7 +416,7 @@ fn an_unfinished_rollback_can_be_abandoned() {
     let left = UnfinishedRollback::list(&scratch).unwrap();
     assert_eq!(left[0].datasets(), [Dataset::name(&scratch).clone()]);
     assert!(!rail.rollback_plan().unwrap().losses()[0].unfinished);
-    left[0].abandon().unwrap();
+    left[0].abandon(allowed(Operation::RollBack)).unwrap();
     assert_eq!(unfinished(&scratch), 0);
     // What is no mark of ours is none.
     scratch
@@ -357,19 +429,28 @@ fn an_unfinished_rollback_can_be_abandoned() {
 fn a_rollback_needs_privileges() {
     let scratch = Scratch::new("back-user");
     let made = filesystems(&scratch, &["acme", "birch"]);
-    let rail = GuardRail::take(&zfs(), &made, "r", &Change::new()).unwrap();
+    let rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "r",
+        &Change::new(),
+    )
+    .unwrap();
     let data = Data::write(&made, 2);
     let refused = |datasets: &[Dataset]| {
+        let capability = allowed(Operation::RollBack);
         as_user(TENANT, || {
             let plan = RollbackPlan::of(&zfs(), datasets, "r").unwrap();
-            match back(&plan, &RollbackOptions::new()) {
+            match plan.carry_out(capability, &RollbackOptions::new(), &mut |_| {}) {
                 Err(RollbackError::Zfs(error)) => {
                     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
                 }
                 Ok(report) => {
                     let (_, error) = report.failed().next().expect("not rolled back");
                     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-                    assert_eq!(error.operation(), Operation::Rollback);
+                    let failed = error.zfs_error().unwrap().operation();
+                    assert_eq!(failed, zfs_core::Operation::Rollback);
                 }
                 other => panic!("{other:?}"),
             }
@@ -400,7 +481,14 @@ fn mounted_and_unmounted_datasets_go_back_the_same() {
         let scratch = Scratch::new("back-way");
         let made = filesystems(&scratch, &["acme", "acme/db", "birch"]);
         let data = Data::write(&made, 1);
-        let rail = GuardRail::take(&zfs(), &made, "r", &Change::new()).unwrap();
+        let rail = GuardRail::take(
+            allowed(Operation::TakeGuardRail),
+            &zfs(),
+            &made,
+            "r",
+            &Change::new(),
+        )
+        .unwrap();
         Data::write(&made, 2);
         snapshot(&made[1], "newer");
         let mounts = way.mount(&made);

@@ -1,6 +1,7 @@
 use super::filesystems;
 use crate::support::killed::{self, Ended};
-use crate::support::{Scratch, TENANT, as_user, zfs, zfs_get};
+use crate::support::{Scratch, TENANT, allowed, as_user, zfs, zfs_get};
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::props::UserProps;
 use helix_zfs::zfs_core::{Dataset, ErrorKind, Snapshot};
 use helix_zfs::{Change, GuardRail, RailFilter, Step};
@@ -37,7 +38,14 @@ fn a_guard_rail_is_found_again() {
         .tag("eu")
         .tag("a, b");
     let before = SystemTime::now();
-    let rail = GuardRail::take(&zfs(), &made, "deploy-42", &change).unwrap();
+    let rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "deploy-42",
+        &change,
+    )
+    .unwrap();
     scratch
         .snapshot("deploy-42")
         .unwrap()
@@ -75,7 +83,14 @@ fn a_guard_rail_is_found_again() {
     // One of the same name, taken later, is another one.
     let late = filesystems(&scratch, &["dogwood"]);
     let reason = Change::new().reason("again").git_sha("4be0aaaa");
-    let later = GuardRail::take(&zfs(), &late, "deploy-42", &reason).unwrap();
+    let later = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &late,
+        "deploy-42",
+        &reason,
+    )
+    .unwrap();
     assert_eq!(
         names(&GuardRail::find(&scratch, "deploy-42").unwrap().unwrap()),
         names(&later)
@@ -126,9 +141,15 @@ fn a_guard_rail_is_taken_whole_or_not_at_all() {
         .create(&UserProps::new())
         .unwrap();
     let take = |datasets: &[Dataset], name, change: &Change| {
-        GuardRail::take(&zfs(), datasets, name, change)
-            .unwrap_err()
-            .kind()
+        GuardRail::take(
+            allowed(Operation::TakeGuardRail),
+            &zfs(),
+            datasets,
+            name,
+            change,
+        )
+        .unwrap_err()
+        .kind()
     };
     assert_eq!(take(&made, "r", &Change::new()), ErrorKind::AlreadyExists);
     assert!(!made[0].snapshot("r").unwrap().exists().unwrap());
@@ -147,16 +168,37 @@ fn the_same_guard_rail_can_be_taken_again() {
     let scratch = Scratch::new("rail-again");
     let made = filesystems(&scratch, &["acme", "birch"]);
     let change = Change::new().git_sha("4be1f2c");
-    let rail = GuardRail::take(&zfs(), &made, "r", &change).unwrap();
+    let rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "r",
+        &change,
+    )
+    .unwrap();
     // One of its holds was lost.
     rail.snapshots()[1].release("helix-guard-rail").unwrap();
-    let again = GuardRail::take(&zfs(), &made, "r", &change).unwrap();
+    let again = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "r",
+        &change,
+    )
+    .unwrap();
     assert_eq!((again.txg(), names(&again)), (rail.txg(), names(&rail)));
     assert!(rail.snapshots().iter().all(is_held));
 
     // Another one of that name is refused, and nothing of it is there.
     let refused = |datasets: &[Dataset], change: &Change| {
-        let error = GuardRail::take(&zfs(), datasets, "r", change).unwrap_err();
+        let error = GuardRail::take(
+            allowed(Operation::TakeGuardRail),
+            &zfs(),
+            datasets,
+            "r",
+            change,
+        )
+        .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     };
     refused(&made, &Change::new().git_sha("4be1f2d"));
@@ -178,11 +220,18 @@ fn a_guard_rail_is_completed_after_a_kill() {
     let change = Change::new().git_sha("4be1f2c").reason("kill");
     let take = |parent: &Dataset, tick: &mut dyn FnMut()| {
         let made = ["acme", "birch"].map(|name| parent.child(name).unwrap());
-        GuardRail::take_observed(&zfs(), &made, "r", &change, &mut |step| {
-            if matches!(step, Step::Starting(_)) {
-                tick();
-            }
-        })
+        GuardRail::take_observed(
+            allowed(Operation::TakeGuardRail),
+            &zfs(),
+            &made,
+            "r",
+            &change,
+            &mut |step| {
+                if matches!(step, Step::Starting(_)) {
+                    tick();
+                }
+            },
+        )
     };
     if let Some(mut countdown) = killed::in_the_process() {
         let parent = zfs().dataset(&killed::argument()).unwrap();
@@ -217,14 +266,26 @@ fn a_guard_rail_is_completed_after_a_kill() {
 fn a_guard_rail_goes_only_by_removal() {
     let scratch = Scratch::new("rail-hold");
     let made = filesystems(&scratch, &["acme", "birch"]);
-    let rail = GuardRail::take(&zfs(), &made, "r", &Change::new()).unwrap();
-    rail.hold().unwrap();
+    let rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "r",
+        &Change::new(),
+    )
+    .unwrap();
+    rail.hold(allowed(Operation::TakeGuardRail)).unwrap();
     let refused = zfs().destroy_snapshots(rail.snapshots()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Held);
 
     // Somebody else's hold keeps all of them.
     rail.snapshots()[1].hold("backup").unwrap();
-    assert_eq!(rail.remove().unwrap_err().kind(), ErrorKind::Held);
+    assert_eq!(
+        rail.remove(allowed(Operation::RemoveGuardRail))
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Held
+    );
     let there = |snapshot: &Snapshot| snapshot.exists().unwrap();
     assert!(rail.snapshots().iter().all(there));
     // What could not be removed is held as before.
@@ -237,18 +298,37 @@ fn a_guard_rail_goes_only_by_removal() {
     // One of them is gone.
     rail.snapshots()[1].release("helix-guard-rail").unwrap();
     rail.snapshots()[1].destroy().unwrap();
-    assert_eq!(rail.hold().unwrap_err().kind(), ErrorKind::NotFound);
-    rail.remove().unwrap();
+    assert_eq!(
+        rail.hold(allowed(Operation::TakeGuardRail))
+            .unwrap_err()
+            .kind(),
+        ErrorKind::NotFound
+    );
+    rail.remove(allowed(Operation::RemoveGuardRail)).unwrap();
     assert!(GuardRail::list(&scratch).unwrap().is_empty());
-    rail.remove().unwrap();
+    rail.remove(allowed(Operation::RemoveGuardRail)).unwrap();
 
-    let rail = GuardRail::take(&zfs(), &made, "r", &Change::new()).unwrap();
+    let rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &zfs(),
+        &made,
+        "r",
+        &Change::new(),
+    )
+    .unwrap();
     let first = &rail.snapshots()[0];
     first.release("helix-guard-rail").unwrap();
     as_user(TENANT, || {
-        assert_eq!(rail.hold().unwrap_err().kind(), ErrorKind::PermissionDenied);
         assert_eq!(
-            rail.remove().unwrap_err().kind(),
+            rail.hold(allowed(Operation::TakeGuardRail))
+                .unwrap_err()
+                .kind(),
+            ErrorKind::PermissionDenied
+        );
+        assert_eq!(
+            rail.remove(allowed(Operation::RemoveGuardRail))
+                .unwrap_err()
+                .kind(),
             ErrorKind::PermissionDenied
         );
     });

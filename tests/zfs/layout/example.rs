@@ -1,7 +1,8 @@
 //! The layout of the example, on loopback devices instead of a machine's disks.
 
 use super::{apply, apply_all, key, lines, planned};
-use crate::support::{DISK_SIZE, Loop, output, run, zfs, zfs_get};
+use crate::support::{DISK_SIZE, Loop, may_in, output, run, zfs, zfs_get};
+use helix_zfs::gate::Operation;
 use helix_zfs::layout::{Action, Allow, ApplyOptions, Danger, DeviceMap, Layout, LayoutError};
 use helix_zfs::{Tenant, layout};
 use std::fs::File;
@@ -75,7 +76,12 @@ fn the_cluster_of_the_example_on_loopback_devices() {
     // Safe changes need nobody's consent.
     let mut told = Vec::new();
     let options = ApplyOptions::new().keys(&key);
-    let applied = plan.apply(&zfs(), &options, &mut |step| told.push(step.to_string()));
+    let applied = plan.apply(
+        may_in(Operation::ApplyLayout, "helix"),
+        &zfs(),
+        &options,
+        &mut |step| told.push(step.to_string()),
+    );
     let applied = applied.unwrap();
     assert!(applied.is_complete(), "{applied:?}");
     assert_eq!(told.len(), 2 * plan.changes().len());
@@ -205,7 +211,14 @@ fn destroyed_only_when_named(cluster: &Layout, map: &DeviceMap) {
         format!("{by_hand}: its snapshot b is held")
     );
     let options = ApplyOptions::new().keys(&key);
-    let refused = held.apply(&zfs(), &options, &mut |_| {}).unwrap_err();
+    let refused = held
+        .apply(
+            may_in(Operation::ApplyLayout, "helix"),
+            &zfs(),
+            &options,
+            &mut |_| {},
+        )
+        .unwrap_err();
     assert!(matches!(refused, LayoutError::Conflicts(_)), "{refused}");
     run("zfs", &["release", "keep", &format!("{by_hand}@b")]);
 
@@ -216,7 +229,12 @@ fn destroyed_only_when_named(cluster: &Layout, map: &DeviceMap) {
     );
     // It is not enough that it is named: somebody has to accept that data is lost.
     let refused = plan
-        .apply(&zfs(), &options.accept(Danger::Disruptive), &mut |_| {})
+        .apply(
+            may_in(Operation::ApplyLayout, "helix"),
+            &zfs(),
+            &options.accept(Danger::Disruptive),
+            &mut |_| {},
+        )
         .unwrap_err();
     let message = refused.to_string();
     assert!(
@@ -227,7 +245,14 @@ fn destroyed_only_when_named(cluster: &Layout, map: &DeviceMap) {
     run("zfs", &["destroy", "-r", by_hand]);
     run("zfs", &["create", by_hand]);
     let all = options.accept(Danger::Destructive);
-    let stale = plan.apply(&zfs(), &all, &mut |_| {}).unwrap_err();
+    let stale = plan
+        .apply(
+            may_in(Operation::ApplyLayout, "helix"),
+            &zfs(),
+            &all,
+            &mut |_| {},
+        )
+        .unwrap_err();
     assert!(matches!(stale, LayoutError::Stale(1)), "{stale}");
     assert_eq!(zfs_get("type", by_hand), "filesystem");
 

@@ -2,7 +2,8 @@
 
 use super::{dataset, key, lines, mirror, on_files, tenant};
 use crate::support::killed::{self, Ended};
-use crate::support::{TestPool, run, zfs, zfs_get};
+use crate::support::{TestPool, may_in, run, zfs, zfs_get};
+use helix_zfs::gate::Operation;
 use helix_zfs::layout::{
     Allow, ApplyOptions, Danger, DatasetLayout, DeviceMap, Layout, Plan, PoolLayout,
 };
@@ -58,8 +59,14 @@ fn apply_is_finished_by_the_next_run() {
     if let Some(mut countdown) = killed::in_the_process() {
         let plan = plan(Path::new(&killed::argument()));
         let options = ApplyOptions::new().keys(&key).accept(Danger::Destructive);
+        let object = plan
+            .changes()
+            .first()
+            .map(|change| change.action().object());
+        let pool = object.and_then(|object| object.split('/').next());
+        let capability = may_in(Operation::ApplyLayout, pool.unwrap());
         let applied = plan
-            .apply(&zfs(), &options, &mut |_| countdown.tick())
+            .apply(capability, &zfs(), &options, &mut |_| countdown.tick())
             .unwrap();
         assert!(applied.is_complete(), "{applied:?}");
         return;

@@ -4,7 +4,8 @@ mod example;
 mod killed;
 mod refused;
 
-use crate::support::{Scratch, TestPool, zfs};
+use crate::support::{Scratch, TestPool, may_in, zfs};
+use helix_zfs::gate::Operation;
 use helix_zfs::layout::{
     Allow, Applied, ApplyOptions, Danger, DatasetLayout, DeviceMap, KeyError, Layout, LayoutError,
     Plan, PoolLayout, PropertyValue, VdevLayout,
@@ -82,7 +83,10 @@ fn lines(plan: &Plan) -> Vec<String> {
 fn apply(layout: &Layout, map: &DeviceMap, allow: &Allow) -> Applied {
     let plan = layout.plan_allowing(&zfs(), map, allow).unwrap();
     let options = ApplyOptions::new().keys(&key).accept(Danger::Destructive);
-    plan.apply(&zfs(), &options, &mut |_| {}).unwrap()
+    let pool = layout.pools.keys().next().expect("a pool");
+    let capability = may_in(Operation::ApplyLayout, pool);
+    plan.apply(capability, &zfs(), &options, &mut |_| {})
+        .unwrap()
 }
 
 /// Plans and applies, and nothing is left to do afterwards.

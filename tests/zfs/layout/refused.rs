@@ -1,7 +1,8 @@
 //! What is not applied, and what is left when a part of it fails.
 
 use super::{apply, apply_all, dataset, key, lines, on_files, planned, shared, tenant};
-use crate::support::{Scratch, TENANT, TestPool, as_user, run, zfs, zfs_get};
+use crate::support::{Scratch, TENANT, TestPool, allowed, as_user, run, zfs, zfs_get};
+use helix_zfs::gate::Operation;
 use helix_zfs::layout::{
     Allow, ApplyOptions, Danger, KeyError, LayoutError, Outcome, PoolLayout, VdevLayout,
 };
@@ -38,7 +39,12 @@ fn nothing_is_done_without_consent_keys_or_an_up_to_date_plan() {
     };
     let refused = |options: &ApplyOptions<'_>| {
         let mut steps = 0;
-        let refused = plan.apply(&zfs(), options, &mut |_| steps += 1);
+        let refused = plan.apply(
+            allowed(Operation::ApplyLayout),
+            &zfs(),
+            options,
+            &mut |_| steps += 1,
+        );
         assert_eq!(steps, 0);
         nothing_was_done();
         refused.unwrap_err()
@@ -75,11 +81,18 @@ fn nothing_is_done_without_consent_keys_or_an_up_to_date_plan() {
         )
     );
     let all = all.keys(&key);
-    let error = plan.apply(&zfs(), &all, &mut |_| {}).unwrap_err();
+    let error = plan
+        .apply(allowed(Operation::ApplyLayout), &zfs(), &all, &mut |_| {})
+        .unwrap_err();
     assert!(matches!(error, LayoutError::Conflicts(_)), "{error}");
     assert_eq!(zfs_get("sync", name("a")), "always");
     run("zfs", &["destroy", &name("t")]);
-    let error = plan.apply(&zfs(), &all.despite_conflicts(), &mut |_| {});
+    let error = plan.apply(
+        allowed(Operation::ApplyLayout),
+        &zfs(),
+        &all.despite_conflicts(),
+        &mut |_| {},
+    );
     assert!(matches!(error, Err(LayoutError::Stale(2))));
     nothing_was_done();
 

@@ -1,7 +1,8 @@
 //! What a policy forbids.
 
 use super::{Place, filesystem, kind, paths, patiently};
-use crate::support::zfs;
+use crate::support::{allowed, zfs};
+use helix_zfs::gate::Operation;
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
 use helix_zfs::zfs_core::mount::{MountOptions, UnmountMode};
 use helix_zfs::zfs_core::props::{PropertySet, UserProps};
@@ -116,13 +117,22 @@ fn what_helix_makes_is_bound_by_the_policy() {
     let parent = bound.dataset(place.scratch.name()).unwrap();
     let key = WrappingKey::raw(&[1; 32]);
     let encryption = Encryption::aes_256_gcm(&key).unwrap();
-    let tenant = TenantSpec::new("acme", encryption).create(&parent).unwrap();
+    let tenant = TenantSpec::new("acme", encryption)
+        .create(allowed(Operation::CreateTenant), &parent)
+        .unwrap();
     forbidden(tenant.dataset().mount(&MountOptions::new()));
     let tenants = Tenant::list(&parent).unwrap();
     for tenant in &tenants {
         forbidden(tenant.dataset().mount(&MountOptions::new()));
     }
-    let guard_rail = GuardRail::take(&bound, &tenants, "deploy", &Change::new()).unwrap();
+    let guard_rail = GuardRail::take(
+        allowed(Operation::TakeGuardRail),
+        &bound,
+        &tenants,
+        "deploy",
+        &Change::new(),
+    )
+    .unwrap();
     let found = GuardRail::find(&parent, "deploy").unwrap().unwrap();
     for snapshot in [guard_rail, found].iter().flat_map(GuardRail::snapshots) {
         forbidden(snapshot.mount(place.folder("at")));

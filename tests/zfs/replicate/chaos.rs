@@ -5,7 +5,8 @@
 #![allow(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 use super::pair::{Files, Pair};
-use crate::support::{noise, unique, zfs};
+use crate::support::{may, noise, unique, zfs};
+use helix_zfs::gate::Operation;
 use helix_zfs::replicate::{Job, Outcome, Replicator, Source};
 use helix_zfs::zfs_core::DatasetName;
 use std::collections::{BTreeMap, HashMap};
@@ -71,13 +72,17 @@ fn side(role: &str, channel: UnixStream) -> String {
     };
     let source = DatasetName::new(source).unwrap();
     match role {
-        "source" => match Source::new(&zfs()).offer(&source).serve(channel) {
+        "source" => match Source::new(&zfs())
+            .offer(&source)
+            .serve(may(Operation::Send, &source), channel)
+        {
             Ok(_) => String::from("complete"),
             Err(error) => format!("{:?}", error.problem()),
         },
         _ => {
             let job = Job::new(&source, &DatasetName::new(target).unwrap());
-            match Replicator::new(&zfs()).pull(channel, &job) {
+            let receive = may(Operation::Receive, job.target());
+            match Replicator::new(&zfs()).pull(receive, channel, &job) {
                 Ok(Outcome { replicated, .. }) => {
                     let mut said = String::from("complete");
                     if replicated.iter().any(|step| step.repeated > 0) {

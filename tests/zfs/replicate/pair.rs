@@ -1,6 +1,7 @@
 //! A dataset, the target that it is replicated to, and what readers of the target see.
 
-use crate::support::{Mounted, Scratch, noise, unmount, zfs};
+use crate::support::{Mounted, Scratch, may, noise, unmount, zfs};
+use helix_zfs::gate::Operation;
 use helix_zfs::replicate::{Job, Outcome, ReplicateError, Replicator, Served, Source};
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
 use helix_zfs::zfs_core::props::{KeyStatus, UserProps};
@@ -130,9 +131,11 @@ impl Pair {
     ) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let source = self.source();
+        let send = may(Operation::Send, &self.data);
+        let receive = may(Operation::Receive, &self.target);
         std::thread::scope(|scope| {
-            let served = scope.spawn(move || source.serve(theirs));
-            let outcome = Replicator::new(&zfs()).pull(replica(ours), &self.job());
+            let served = scope.spawn(move || source.serve(send, theirs));
+            let outcome = Replicator::new(&zfs()).pull(receive, replica(ours), &self.job());
             (outcome, served.join().unwrap())
         })
     }

@@ -1,7 +1,8 @@
 //! What can keep a replication from its end, each a problem of its own.
 
 use super::Pair;
-use crate::support::{noise, run, zfs};
+use crate::support::{allowed, noise, run, zfs};
+use helix_zfs::gate::Operation;
 use helix_zfs::replicate::{Job, Problem, ReplicateError, Replicator, Side, Source};
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
 use helix_zfs::zfs_core::{CreateOptions, ErrorKind};
@@ -177,9 +178,9 @@ fn what_is_not_offered_or_does_not_exist() {
     let run = |source: Source, job: Job| -> ReplicateError {
         let (ours, theirs) = UnixStream::pair().unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(move || source.serve(theirs));
+            scope.spawn(move || source.serve(allowed(Operation::Send), theirs));
             Replicator::new(&zfs())
-                .pull(ours, &job)
+                .pull(allowed(Operation::Receive), ours, &job)
                 .expect_err("no success")
         })
     };
@@ -239,7 +240,8 @@ fn who_speaks_something_else() {
         theirs.write_all(words).unwrap();
         drop(theirs);
         let replicator = Replicator::new(&zfs());
-        replicator.pull(ours, &pair.job()).unwrap_err()
+        let receive = allowed(Operation::Receive);
+        replicator.pull(receive, ours, &pair.job()).unwrap_err()
     };
     // It may hang up before it is told hello.
     for words in [
@@ -253,6 +255,7 @@ fn who_speaks_something_else() {
     }
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     ours.write_all(&[b'x'; 100]).unwrap();
-    let error = pair.source().serve(theirs).unwrap_err();
+    let send = allowed(Operation::Send);
+    let error = pair.source().serve(send, theirs).unwrap_err();
     assert_eq!(error.problem(), Problem::Protocol, "{error}");
 }

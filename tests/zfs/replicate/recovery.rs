@@ -1,8 +1,16 @@
 //! States that a run leaves when it dies, made by hand.
 
 use super::Pair;
-use crate::support::{run, zfs, zfs_get};
+use crate::support::{may, run, zfs, zfs_get};
+use helix_zfs::gate::Operation;
 use helix_zfs::replicate::Replicator;
+
+fn recover(pair: &Pair) {
+    let receive = may(Operation::Receive, &pair.target);
+    Replicator::new(&zfs())
+        .recover(receive, &pair.target)
+        .unwrap();
+}
 
 #[test]
 fn a_promotion_is_finished_from_wherever_it_stopped() {
@@ -17,7 +25,7 @@ fn a_promotion_is_finished_from_wherever_it_stopped() {
     let (chain, current, next) = (name("chain"), name("current"), name("next"));
     let (first, second) = (format!("{chain}@first"), format!("{chain}@second"));
     let whole = || {
-        Replicator::new(&zfs()).recover(&pair.target).unwrap();
+        recover(&pair);
         assert_eq!(zfs_get("origin", &current), second);
         assert_eq!(zfs_get("userrefs", &first), "0");
         assert_eq!(zfs_get("userrefs", &second), "1");
@@ -107,7 +115,7 @@ fn what_was_being_given_up_is_given_up() {
         if destroyed {
             chain.snapshot("second").unwrap().destroy().unwrap();
         }
-        Replicator::new(&zfs()).recover(&pair.target).unwrap();
+        recover(&pair);
         assert_eq!(pair.chain(), ["first"]);
         assert_eq!(pair.readers().files(), files);
     }
@@ -126,7 +134,7 @@ fn what_was_being_given_up_is_given_up() {
         "zfs",
         &["set", "helix:discarding=all", chain.name().as_str()],
     );
-    Replicator::new(&zfs()).recover(&pair.target).unwrap();
+    recover(&pair);
     assert!(!chain.exists().unwrap());
     pair.replicate();
     assert_eq!(pair.readers().files(), newer);

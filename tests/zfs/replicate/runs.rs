@@ -1,7 +1,8 @@
 //! Runs that nothing disturbs.
 
 use super::{Pair, Readers};
-use crate::support::{Mounted, Scratch, TestPool, noise, run, zfs, zfs_get};
+use crate::support::{Mounted, Scratch, TestPool, allowed, noise, run, zfs, zfs_get};
+use helix_zfs::gate::Operation;
 use helix_zfs::replicate::{Job, Phase, Replicator, Source};
 use helix_zfs::zfs_core::CreateOptions;
 use helix_zfs::zfs_core::props::UserProps;
@@ -200,10 +201,12 @@ fn many_datasets_over_tcp_into_another_pool() {
         for _ in &jobs {
             scope.spawn(|| {
                 let (connection, _) = listener.accept().unwrap();
-                source.serve(connection).unwrap();
+                source.serve(allowed(Operation::Send), connection).unwrap();
             });
         }
-        replicator.pull_all(&jobs, parallel, |_| TcpStream::connect(address))
+        replicator.pull_all(allowed(Operation::Receive), &jobs, parallel, |_| {
+            TcpStream::connect(address)
+        })
     });
     assert_eq!(results.len(), jobs.len());
     for (n, (job, result)) in jobs.iter().zip(results).enumerate() {

@@ -1,6 +1,8 @@
 //! What would leave the tenant, or touch another: refused, and the kernel is not asked.
 
 use super::{Neighbours, make, snapshot, staging};
+use crate::support::allowed;
+use helix_zfs::gate::Operation;
 use helix_zfs::scope::{Escape, ScopeError};
 use helix_zfs::zfs_core::DatasetName;
 use helix_zfs::zfs_core::props::{PropertySet, UserProps};
@@ -42,17 +44,28 @@ fn no_name_leaves_the_tenant() {
         // A clone whose origin lies elsewhere.
         let target = acme.at("stolen").unwrap();
         for snapshot in theirs.snapshots().unwrap() {
-            let cloned = target.clone_from(snapshot.name(), &PropertySet::new());
+            let cloned = target.clone_from(
+                allowed(Operation::Clone),
+                snapshot.name(),
+                &PropertySet::new(),
+            );
             assert_eq!(escape(&cloned.unwrap_err()), Escape::Elsewhere);
         }
         let next = acme.staging("next").unwrap();
-        let created = next.create(&theirs, &PropertySet::new(), &mut |_| {});
+        let created = next.create(
+            allowed(Operation::Clone),
+            &theirs,
+            &PropertySet::new(),
+            &mut |_| {},
+        );
         assert_eq!(escape(&created.unwrap_err()), Escape::Elsewhere);
     });
     // A clone of its own is as good as any.
     let target = acme.at("copy").unwrap();
     let origin = ours.snapshots().unwrap()[1].name().clone();
-    target.clone_from(&origin, &PropertySet::new()).unwrap();
+    target
+        .clone_from(allowed(Operation::Clone), &origin, &PropertySet::new())
+        .unwrap();
     assert_eq!(target.dataset().stat().unwrap().origin, Some(origin));
 }
 
@@ -72,7 +85,7 @@ fn no_promotion_takes_what_is_not_the_tenants() {
     let copy = next.at("db").unwrap();
 
     both.untouched(|| {
-        let refused = stolen.promote().unwrap_err();
+        let refused = stolen.promote(allowed(Operation::Promote)).unwrap_err();
         let ScopeError::ForeignOrigin {
             dataset, origin: o, ..
         } = &refused
@@ -80,10 +93,17 @@ fn no_promotion_takes_what_is_not_the_tenants() {
             panic!("{refused}")
         };
         assert_eq!((dataset, o), (stolen.name(), origin.name()));
-        let refused = acme.at("db").unwrap().promote().unwrap_err();
+        let refused = acme
+            .at("db")
+            .unwrap()
+            .promote(allowed(Operation::Promote))
+            .unwrap_err();
         assert!(matches!(refused, ScopeError::NoClone { .. }), "{refused}");
         // The root's clone would become the encryption root.
-        let refused = next.root().promote().unwrap_err();
+        let refused = next
+            .root()
+            .promote(allowed(Operation::Promote))
+            .unwrap_err();
         let ScopeError::TakesKey { root, .. } = &refused else {
             panic!("{refused}")
         };
@@ -95,7 +115,10 @@ fn no_promotion_takes_what_is_not_the_tenants() {
     let older = &old.snapshots().unwrap()[1];
     older.clone_to(taken.name(), &none).unwrap();
     both.untouched(|| {
-        let refused = [copy.promote().unwrap_err(), next.promote().unwrap_err()];
+        let refused = [
+            copy.promote(allowed(Operation::Promote)).unwrap_err(),
+            next.promote(allowed(Operation::Promote)).unwrap_err(),
+        ];
         for refused in refused {
             let ScopeError::ForeignClones {
                 snapshot, clones, ..
@@ -113,7 +136,7 @@ fn no_promotion_takes_what_is_not_the_tenants() {
     let own = copy.dataset().snapshot("old").unwrap();
     own.create(&UserProps::new()).unwrap();
     both.untouched(|| {
-        let refused = next.promote().unwrap_err();
+        let refused = next.promote(allowed(Operation::Promote)).unwrap_err();
         let ScopeError::NameTaken { dataset, snapshot } = &refused else {
             panic!("{refused}")
         };
@@ -128,7 +151,7 @@ fn no_promotion_takes_what_is_not_the_tenants() {
     let other = birch.at("area/other").unwrap();
     later.clone_to(other.name(), &none).unwrap();
     let neighbour = birch.datasets().unwrap().len();
-    assert_eq!(next.promote().unwrap().len(), 2);
+    assert_eq!(next.promote(allowed(Operation::Promote)).unwrap().len(), 2);
     assert_eq!(birch.datasets().unwrap().len(), neighbour);
     assert_eq!(
         other.dataset().stat().unwrap().origin.as_ref(),

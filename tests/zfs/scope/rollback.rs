@@ -1,7 +1,8 @@
 //! Rollbacks of a tenant, and of one of its datasets.
 
 use super::{Neighbours, make, snapshot, staging};
-use crate::support::{Mounted, noise};
+use crate::support::{Mounted, allowed, noise};
+use helix_zfs::gate::Operation;
 use helix_zfs::scope::ScopeError;
 use helix_zfs::zfs_core::props::PropertySet;
 use helix_zfs::{Obstacle, RollbackError, RollbackOptions};
@@ -34,14 +35,22 @@ fn a_tenant_goes_back_and_its_neighbour_does_not() {
     let plan = plan.plan();
     assert_eq!((plan.losses().len(), plan.is_atomic()), (3, true));
     let refused = point.rollback_plan().unwrap();
-    let refused = both.untouched(|| refused.carry_out(&RollbackOptions::new(), &mut |_| {}));
+    let refused = both.untouched(|| {
+        refused.carry_out(
+            allowed(Operation::RollBack),
+            &RollbackOptions::new(),
+            &mut |_| {},
+        )
+    });
     assert!(matches!(
         refused,
         Err(ScopeError::Rollback(RollbackError::Obstructed(_)))
     ));
     let options = RollbackOptions::new().destroy_newer();
     let back = point.rollback_plan().unwrap();
-    let report = back.carry_out(&options, &mut |_| {}).unwrap();
+    let report = back
+        .carry_out(allowed(Operation::RollBack), &options, &mut |_| {})
+        .unwrap();
     assert!(report.is_complete() && report.atomic, "{report:?}");
     for dataset in &datasets {
         assert!(Mounted::new(dataset.dataset()).read("rows") == data);
@@ -58,7 +67,9 @@ fn a_tenant_goes_back_and_its_neighbour_does_not() {
     mounted.write("rows", b"again");
     let back = datasets[0].rollback_plan("point").unwrap();
     assert!(!back.plan().is_atomic());
-    let report = back.carry_out(&options, &mut |_| {}).unwrap();
+    let report = back
+        .carry_out(allowed(Operation::RollBack), &options, &mut |_| {})
+        .unwrap();
     assert!(report.is_complete(), "{report:?}");
     assert!(mounted.read("rows") == data);
 }
@@ -101,7 +112,8 @@ fn no_rollback_takes_the_ground_from_a_neighbours_clone() {
     // One that was made after the plan.
     let plan = db.rollback_plan("point").unwrap();
     ground.clone_to(theirs.name(), &PropertySet::new()).unwrap();
-    let refused = both.untouched(|| plan.carry_out(&options, &mut |_| {}));
+    let refused =
+        both.untouched(|| plan.carry_out(allowed(Operation::RollBack), &options, &mut |_| {}));
     let Err(ScopeError::Rollback(RollbackError::Obstructed(obstacles))) = &refused else {
         panic!("{refused:?}")
     };
@@ -114,17 +126,20 @@ fn no_rollback_takes_the_ground_from_a_neighbours_clone() {
     // The tenant's own staging is in the way too, until it is destroyed.
     let next = staging(acme, "next", &newer);
     let plan = point.rollback_plan().unwrap();
-    let refused = both.untouched(|| plan.carry_out(&options, &mut |_| {}));
+    let refused =
+        both.untouched(|| plan.carry_out(allowed(Operation::RollBack), &options, &mut |_| {}));
     assert!(matches!(
         refused,
         Err(ScopeError::Rollback(RollbackError::Obstructed(_)))
     ));
-    next.destroy().unwrap();
+    next.destroy(allowed(Operation::Destroy)).unwrap();
     // A clone of the point itself loses nothing.
     let origin = point.snapshots().unwrap()[1].clone();
     origin.clone_to(theirs.name(), &PropertySet::new()).unwrap();
     let plan = point.rollback_plan().unwrap();
-    let report = plan.carry_out(&options, &mut |_| {}).unwrap();
+    let report = plan
+        .carry_out(allowed(Operation::RollBack), &options, &mut |_| {})
+        .unwrap();
     assert!(report.is_complete(), "{report:?}");
     assert!(theirs.dataset().exists().unwrap());
 }

@@ -2,7 +2,8 @@
 
 use super::{Neighbours, has_program_clones, keep, make, snapshot, staging, tenant, told};
 use crate::support::killed::{self, Ended};
-use crate::support::{Mounted, TENANT, as_user, noise, zfs_get};
+use crate::support::{Mounted, TENANT, allowed, as_user, may, noise, zfs_get};
+use helix_zfs::gate::Operation;
 use helix_zfs::scope::ScopeError;
 use helix_zfs::zfs_core::ErrorKind;
 use helix_zfs::zfs_core::props::{Compression, PropertySet, UserProps};
@@ -30,7 +31,12 @@ fn a_staging_is_a_copy_that_can_be_promoted() {
     let mut changes = Vec::new();
     let none = PropertySet::new();
     let made = next
-        .create(&before, &none, &mut keep(&mut changes))
+        .create(
+            allowed(Operation::Clone),
+            &before,
+            &none,
+            &mut keep(&mut changes),
+        )
         .unwrap();
     let paths: Vec<_> = made.iter().filter_map(|dataset| dataset.path()).collect();
     let expected = ["staging/next", "staging/next/db", "staging/next/db/wal"];
@@ -67,16 +73,26 @@ fn a_staging_is_a_copy_that_can_be_promoted() {
     }
     // It is whole: nothing is to be done.
     let mut changes = Vec::new();
-    next.create(&before, &none, &mut keep(&mut changes))
-        .unwrap();
+    next.create(
+        allowed(Operation::Clone),
+        &before,
+        &none,
+        &mut keep(&mut changes),
+    )
+    .unwrap();
     assert!(changes.is_empty());
     let later = snapshot(acme, "later");
-    let other = next.create(&later, &none, &mut |_| {}).unwrap_err();
+    let other = next
+        .create(allowed(Operation::Clone), &later, &none, &mut |_| {})
+        .unwrap_err();
     assert!(matches!(other, ScopeError::InTheWay { .. }), "{other}");
 
     // What is promoted already is left as it is.
-    next.at("db/wal").unwrap().promote().unwrap();
-    let promoted = next.promote().unwrap();
+    next.at("db/wal")
+        .unwrap()
+        .promote(allowed(Operation::Promote))
+        .unwrap();
+    let promoted = next.promote(allowed(Operation::Promote)).unwrap();
     let paths: Vec<_> = promoted.iter().filter_map(|one| one.path()).collect();
     assert_eq!(paths, ["staging/next/db"]);
     assert_eq!(
@@ -84,27 +100,40 @@ fn a_staging_is_a_copy_that_can_be_promoted() {
         format!("{}@before", copy.name())
     );
     assert_eq!(zfs_get("origin", copy.name()), "-");
-    assert!(next.promote().unwrap().is_empty());
-    next.create(&before, &none, &mut |_| {}).unwrap();
-    let refused = both.untouched(|| next.destroy()).unwrap_err();
+    assert!(
+        next.promote(allowed(Operation::Promote))
+            .unwrap()
+            .is_empty()
+    );
+    next.create(allowed(Operation::Clone), &before, &none, &mut |_| {})
+        .unwrap();
+    let refused = both
+        .untouched(|| next.destroy(allowed(Operation::Destroy)))
+        .unwrap_err();
     let ScopeError::HasClones { clones, .. } = &refused else {
         panic!("{refused}")
     };
     assert!(clones[0] == *db.name() || clones[0].as_str().ends_with("db/wal"));
 
     // And back.
-    db.promote().unwrap();
-    acme.at("db/wal").unwrap().promote().unwrap();
+    db.promote(allowed(Operation::Promote)).unwrap();
+    acme.at("db/wal")
+        .unwrap()
+        .promote(allowed(Operation::Promote))
+        .unwrap();
     assert_eq!(
         zfs_get("origin", copy.name()),
         format!("{}@before", db.name())
     );
     // Its own snapshots go with it, those of the tenant stay.
     snapshot(acme, "last");
-    let gone = next.destroy().unwrap();
+    let gone = next.destroy(allowed(Operation::Destroy)).unwrap();
     assert_eq!(gone.len(), 3);
     assert!(!next.root().dataset().exists().unwrap());
-    assert!(matches!(next.destroy(), Err(ScopeError::NoStaging { .. })));
+    assert!(matches!(
+        next.destroy(allowed(Operation::Destroy)),
+        Err(ScopeError::NoStaging { .. })
+    ));
     for name in ["before", "later", "last"] {
         assert!(
             db.dataset().snapshot(name).unwrap().exists().unwrap(),
@@ -127,20 +156,32 @@ fn a_staging_goes_whole_or_not_at_all() {
 
     let mounted = Mounted::new(db.dataset());
     assert_eq!(
-        kind(&both.unchanged(|| next.destroy()).unwrap_err()),
+        kind(
+            &both
+                .unchanged(|| next.destroy(allowed(Operation::Destroy)))
+                .unwrap_err()
+        ),
         ErrorKind::Busy
     );
     drop(mounted);
     // One with a snapshot of its own is busy in another way.
     let mounted = Mounted::new(wal.dataset());
     assert_eq!(
-        kind(&both.unchanged(|| next.destroy()).unwrap_err()),
+        kind(
+            &both
+                .unchanged(|| next.destroy(allowed(Operation::Destroy)))
+                .unwrap_err()
+        ),
         ErrorKind::Busy
     );
     drop(mounted);
     inner.hold("backup").unwrap();
     assert_eq!(
-        kind(&both.unchanged(|| next.destroy()).unwrap_err()),
+        kind(
+            &both
+                .unchanged(|| next.destroy(allowed(Operation::Destroy)))
+                .unwrap_err()
+        ),
         ErrorKind::Busy
     );
     inner.release("backup").unwrap();
@@ -148,7 +189,9 @@ fn a_staging_goes_whole_or_not_at_all() {
     // Somebody else's clone.
     let foreign = birch.at("stolen").unwrap();
     inner.clone_to(foreign.name(), &PropertySet::new()).unwrap();
-    let refused = both.untouched(|| next.destroy()).unwrap_err();
+    let refused = both
+        .untouched(|| next.destroy(allowed(Operation::Destroy)))
+        .unwrap_err();
     let ScopeError::ForeignClones {
         snapshot, clones, ..
     } = &refused
@@ -162,41 +205,57 @@ fn a_staging_goes_whole_or_not_at_all() {
     foreign.dataset().destroy().unwrap();
 
     as_user(TENANT, || {
-        let refused = next.destroy().unwrap_err();
+        let refused = next.destroy(allowed(Operation::Destroy)).unwrap_err();
         assert_eq!(kind(&refused), ErrorKind::PermissionDenied);
-        let refused = next.promote().unwrap_err();
+        let refused = next.promote(allowed(Operation::Promote)).unwrap_err();
         assert_eq!(kind(&refused), ErrorKind::PermissionDenied);
     });
 
     // Clones within it go along, whatever their order.
     next.at("a")
         .unwrap()
-        .clone_from(inner.name(), &PropertySet::new())
+        .clone_from(allowed(Operation::Clone), inner.name(), &PropertySet::new())
         .unwrap();
     next.at("z")
         .unwrap()
-        .clone_from(inner.name(), &PropertySet::new())
+        .clone_from(allowed(Operation::Clone), inner.name(), &PropertySet::new())
         .unwrap();
-    assert_eq!(next.destroy().unwrap().len(), 5);
+    assert_eq!(next.destroy(allowed(Operation::Destroy)).unwrap().len(), 5);
     assert!(acme.stagings().unwrap().is_empty());
 
     // A program that was stopped after its first step.
     let half = acme.staging("half").unwrap();
     let props = PropertySet::new();
     half.root()
-        .clone_from(before.snapshots().unwrap()[0].name(), &props)
+        .clone_from(
+            allowed(Operation::Clone),
+            before.snapshots().unwrap()[0].name(),
+            &props,
+        )
         .unwrap();
-    assert!(matches!(half.destroy(), Err(ScopeError::NoStaging { .. })));
-    half.create(&before, &props, &mut |_| {}).unwrap();
+    assert!(matches!(
+        half.destroy(allowed(Operation::Destroy)),
+        Err(ScopeError::NoStaging { .. })
+    ));
+    half.create(allowed(Operation::Clone), &before, &props, &mut |_| {})
+        .unwrap();
     assert!(half.status().unwrap().ready);
-    assert_eq!(half.destroy().unwrap().len(), 3);
+    assert_eq!(half.destroy(allowed(Operation::Destroy)).unwrap().len(), 3);
 
     // What is there and is no staging is not destroyed.
     make(acme, "staging/mine");
     let mine = acme.staging("mine").unwrap();
     both.untouched(|| {
-        assert!(matches!(mine.destroy(), Err(ScopeError::NoStaging { .. })));
-        let created = mine.create(&before, &PropertySet::new(), &mut |_| {});
+        assert!(matches!(
+            mine.destroy(allowed(Operation::Destroy)),
+            Err(ScopeError::NoStaging { .. })
+        ));
+        let created = mine.create(
+            allowed(Operation::Clone),
+            &before,
+            &PropertySet::new(),
+            &mut |_| {},
+        );
         assert!(matches!(created, Err(ScopeError::InTheWay { .. })));
         assert!(acme.stagings().unwrap().is_empty());
     });
@@ -208,7 +267,8 @@ fn a_staging_is_finished_or_undone_after_a_kill() {
         let acme = tenant(&killed::argument());
         let before = acme.find_snapshot("before").unwrap();
         let next = acme.staging("next").unwrap();
-        next.create(&before, &kill_props(), &mut |_| countdown.tick())
+        let clone = may(Operation::Clone, &acme);
+        next.create(clone, &before, &kill_props(), &mut |_| countdown.tick())
             .unwrap();
         return;
     }
@@ -238,12 +298,18 @@ fn a_staging_is_finished_or_undone_after_a_kill() {
             Err(error) => panic!("{error}"),
         }
         if step % 2 == 0 {
-            next.create(&before, &kill_props(), &mut |_| {}).unwrap();
+            next.create(
+                allowed(Operation::Clone),
+                &before,
+                &kill_props(),
+                &mut |_| {},
+            )
+            .unwrap();
         }
         match next.status() {
             Ok(status) => {
                 assert!(status.ready || step % 2 == 1);
-                next.destroy().unwrap();
+                next.destroy(allowed(Operation::Destroy)).unwrap();
             }
             Err(_) => assert!(step % 2 == 1),
         }

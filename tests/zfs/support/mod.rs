@@ -3,7 +3,10 @@
 //! Only pools that were made here are ever touched: on scratch disks of the guest, or on files in
 //! a temporary folder.
 
+mod gate;
 pub(crate) mod killed;
+
+pub(crate) use gate::{allowed, may, may_in};
 
 use helix_zfs::zfs_core::{CreateOptions, Dataset, PoolName, Zfs};
 use rustix::mount::{MountFlags, UnmountFlags, mount};
