@@ -225,11 +225,21 @@ fn a_key_that_would_vanish_is_not_stored() {
             &json!({"delete_version_after": "1h"}),
         );
         refused(2);
-        place.ask("POST", &engine, &json!({"max_versions": 0}));
+        place.ask(
+            "POST",
+            &kv(place, "metadata", path),
+            &json!({"delete_version_after": "0s"}),
+        );
+        // The third would be one too many, until the first is retired.
+        refused(2);
         assert_eq!(
             keys.versions(&acme).unwrap(),
             [KeyVersion(1), KeyVersion(2)]
         );
+        keys.retire(&acme, KeyVersion(1)).unwrap();
+        keys.store(&acme, KeyVersion(2), &key(3)).unwrap();
+        assert!(keys.version(&acme, KeyVersion(2)).unwrap().is_same(&key(2)));
+        place.ask("POST", &engine, &json!({"max_versions": 0}));
     });
 }
 

@@ -29,9 +29,11 @@ use crate::key::{
 ///
 /// # What is refused
 ///
-/// A key is not stored where it or the one before it would vanish: when versions are deleted after a
-/// time (`delete_version_after`), or when too few are kept (`max_versions`), a call fails with
-/// [`Unsupported`](KeyProblem::Unsupported).
+/// A key is not stored where a key would vanish by that: a store fails with
+/// [`Unsupported`](KeyProblem::Unsupported) when versions are deleted after a time
+/// (`delete_version_after`), or when the engine would drop an old one to keep no more than
+/// `max_versions`, which are 10 unless the engine or the secret says otherwise. Retire old ones, or
+/// have more kept.
 #[derive(Clone, Debug)]
 pub struct VaultKeys {
     kv: Kv,

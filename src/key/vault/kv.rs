@@ -132,12 +132,17 @@ impl VersionState {
 }
 
 impl History {
+    fn living(&self) -> impl DoubleEndedIterator<Item = u64> + '_ {
+        let living = self.versions.iter().filter(|(_, state)| state.is_living());
+        living.map(|(number, _)| *number)
+    }
+
     fn newest(&self) -> Option<u64> {
-        let living = |entry: &(&u64, &VersionState)| entry.1.is_living();
-        self.versions
-            .iter()
-            .rfind(living)
-            .map(|(number, _)| *number)
+        self.living().next_back()
+    }
+
+    fn oldest(&self) -> Option<u64> {
+        self.living().next()
     }
 }
 
@@ -230,11 +235,8 @@ impl Kv {
     /// The versions that can be had.
     pub(super) fn versions(&self, id: &KeyId) -> Result<Vec<KeyVersion>, VaultError> {
         let history = self.history(id)?;
-        let versions = history.into_iter().flat_map(|history| history.versions);
-        Ok(versions
-            .filter(|(_, state)| state.is_living())
-            .map(|(number, _)| KeyVersion(number))
-            .collect())
+        let versions = history.iter().flat_map(History::living);
+        Ok(versions.map(KeyVersion).collect())
     }
 
     /// Stores a text after the version `after`, which the engine still has afterwards.
@@ -269,7 +271,7 @@ impl Kv {
             let why = format!("the newest version is {}", newest.unwrap_or_default());
             return Err(ask.error(KeyProblem::Conflict, why));
         }
-        self.check_that_versions_stay(id, history.as_ref(), after, new)?;
+        self.check_that_versions_stay(id, history.as_ref(), new)?;
         let stored = self.vault.call(&ask).and_then(|reply| {
             let body = reply.found(&ask)?;
             let Written { data } = ask.parse(&body)?;
@@ -332,13 +334,12 @@ impl Kv {
         }
     }
 
-    /// That `after` is kept when `new` is stored, and that no version ends by itself: a dataset whose
-    /// key has vanished cannot be opened again.
+    /// That all versions are kept when `new` is stored, and that none ends by itself: a dataset whose
+    /// key has vanished cannot be opened again, and which version a dataset uses is not known here.
     fn check_that_versions_stay(
         &self,
         id: &KeyId,
         history: Option<&History>,
-        after: KeyVersion,
         new: KeyVersion,
     ) -> Result<(), VaultError> {
         let path = format!("{}/config", self.mount.path(id));
@@ -356,10 +357,14 @@ impl Kv {
             0 => DEFAULT_MAX_VERSIONS,
             max => max,
         };
-        if new.0.saturating_sub(after.0) < max_versions {
+        let oldest = history.and_then(History::oldest).unwrap_or(new.0);
+        if new.0.saturating_sub(oldest) < max_versions {
             Ok(())
         } else {
-            let why = format!("only {max_versions} versions are kept (max_versions)");
+            let why = format!(
+                "version {oldest} would vanish, for only {max_versions} are kept (max_versions): \
+                 retire it or have more kept"
+            );
             Err(ask.error(KeyProblem::Unsupported, why))
         }
     }
