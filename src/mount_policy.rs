@@ -1,8 +1,7 @@
 use std::sync::Arc;
 
-use zfs_core::mount::MountGuard;
 use zfs_core::props::UserProps;
-use zfs_core::{Dataset, DatasetName, Error, Result, Zfs};
+use zfs_core::{Dataset, DatasetName, Error, Guard, Result, Zfs};
 
 /// The user property by which a dataset, and all below it, says who may mount it.
 const AUTOMOUNT: &str = "helix:automount";
@@ -83,7 +82,7 @@ impl MountPolicy {
     /// The same ZFS, bound by this policy and by those that it was bound by before.
     #[must_use]
     pub fn apply(self, zfs: Zfs) -> Zfs {
-        zfs.with_mount_guard(Arc::new(self))
+        zfs.with_guard(Arc::new(self))
     }
 
     fn check_one(&self, dataset: &Dataset, name: &DatasetName) -> Result<(), String> {
@@ -114,8 +113,8 @@ fn unknown(error: &Error) -> String {
     format!("whether the policy lets it be mounted is not known: {error}")
 }
 
-impl MountGuard for MountPolicy {
-    fn check(&self, dataset: &Dataset, name: &DatasetName) -> Result<(), String> {
+impl Guard for MountPolicy {
+    fn mount(&self, dataset: &Dataset, name: &DatasetName) -> Result<(), String> {
         self.check_one(dataset, name)?;
         if !self.clones {
             return Ok(());

@@ -40,12 +40,38 @@ pub struct Capability {
 
 #[derive(Debug)]
 struct Grant {
-    operation: Operation,
-    scope: Scope,
+    terms: Terms,
     job: String,
     actor: String,
     life: Mutex<Life>,
     ledger: Ledger,
+}
+
+/// What a capability is for.
+#[derive(Clone, Debug)]
+struct Terms {
+    operation: Operation,
+    scope: Scope,
+}
+
+impl Terms {
+    fn reason_against(
+        &self,
+        life: &Life,
+        operation: Operation,
+        object: &DatasetName,
+        (now, instant): (SystemTime, Instant),
+    ) -> Option<RefusalReason> {
+        if operation != self.operation {
+            return Some(RefusalReason::Operation {
+                granted: self.operation,
+            });
+        }
+        if !self.scope.covers(object) {
+            return Some(RefusalReason::Scope);
+        }
+        life.is_over(now, instant)
+    }
 }
 
 /// How long a capability lasts.
@@ -66,6 +92,12 @@ impl Life {
             // What is too far away to be counted is as good as over.
             ends: instant.checked_add(left).unwrap_or(instant),
             revoked: None,
+        }
+    }
+
+    fn renew(&mut self, expires: SystemTime, now: SystemTime, instant: Instant) {
+        if self.is_over(now, instant).is_none() {
+            *self = Self::until(expires, now, instant);
         }
     }
 
@@ -90,8 +122,7 @@ impl Capability {
         let life = Life::until(expires, SystemTime::now(), Instant::now());
         Self {
             grant: Arc::new(Grant {
-                operation,
-                scope,
+                terms: Terms { operation, scope },
                 job,
                 actor,
                 life: Mutex::new(life),
@@ -103,13 +134,13 @@ impl Capability {
     /// What it is for.
     #[must_use]
     pub fn operation(&self) -> Operation {
-        self.grant.operation
+        self.grant.terms.operation
     }
 
     /// With which datasets.
     #[must_use]
     pub fn scope(&self) -> &Scope {
-        &self.grant.scope
+        &self.grant.terms.scope
     }
 
     /// For which job.
@@ -153,9 +184,14 @@ impl Capability {
         objects: impl IntoIterator<Item = &'a DatasetName>,
     ) -> Result<(), Refusal> {
         let objects: Vec<&DatasetName> = objects.into_iter().collect();
-        let (now, instant) = (SystemTime::now(), Instant::now());
+        let now = (SystemTime::now(), Instant::now());
+        let life = self.life().clone();
         for object in &objects {
-            if let Some(reason) = self.reason_against(operation, object, now, instant) {
+            let reason = self
+                .grant
+                .terms
+                .reason_against(&life, operation, object, now);
+            if let Some(reason) = reason {
                 let refusal = self.refusal(operation, object, reason);
                 let why = refusal.reason.to_string();
                 // It is refused whether or not that can be written.
@@ -211,10 +247,7 @@ impl Capability {
     /// Lets it last until another moment, if it has not ended.
     pub(super) fn renew(&self, expires: SystemTime) {
         let (now, instant) = (SystemTime::now(), Instant::now());
-        let mut life = self.life();
-        if life.is_over(now, instant).is_none() {
-            *life = Life::until(expires, now, instant);
-        }
+        self.life().renew(expires, now, instant);
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {
@@ -224,22 +257,70 @@ impl Capability {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn reason_against(
-        &self,
-        operation: Operation,
-        object: &DatasetName,
-        now: SystemTime,
-        instant: Instant,
-    ) -> Option<RefusalReason> {
-        if operation != self.grant.operation {
-            return Some(RefusalReason::Operation {
-                granted: self.grant.operation,
-            });
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    const START: Duration = Duration::from_secs(1 << 30);
+
+    fn name() -> impl Strategy<Value = DatasetName> {
+        prop::collection::vec("[ab]{1,2}", 1..5)
+            .prop_map(|parts| DatasetName::new(&parts.join("/")).unwrap())
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        prop::sample::select(Operation::ALL.to_vec())
+    }
+
+    fn is_below(name: &DatasetName, top: &DatasetName) -> bool {
+        let (name, top) = (name.as_str(), top.as_str());
+        name == top
+            || name
+                .strip_prefix(top)
+                .is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_allowed_outside_of_operation_scope_and_time(
+            granted in operation(),
+            used in operation(),
+            same in any::<bool>(),
+            tops in prop::collection::vec(name(), 0..4),
+            object in name(),
+            lasts in 0_u64..100,
+            by_wall in 0_u64..120,
+            by_clock in 0_u64..120,
+            revoked in prop::option::weighted(0.2, Just("over".to_owned())),
+        ) {
+            let used = if same { granted } else { used };
+            let terms = Terms { operation: granted, scope: Scope::of(&tops) };
+            let (start, instant) = (SystemTime::UNIX_EPOCH + START, Instant::now());
+            let second = Duration::from_secs;
+            let mut life = Life::until(start + second(lasts), start, instant);
+            life.revoked = revoked.clone();
+            let now = (start + second(by_wall), instant + second(by_clock));
+            let reason = terms.reason_against(&life, used, &object, now);
+            let allowed = used == granted
+                && tops.iter().any(|top| is_below(&object, top))
+                && by_wall < lasts
+                && by_clock < lasts
+                && revoked.is_none();
+            prop_assert_eq!(reason.is_none(), allowed, "{:?}", reason);
         }
-        if !self.grant.scope.covers(object) {
-            return Some(RefusalReason::Scope);
+
+        #[test]
+        fn what_has_ended_is_not_renewed(lasts in 0_u64..10, at in 0_u64..20) {
+            let (start, instant) = (SystemTime::UNIX_EPOCH + START, Instant::now());
+            let second = Duration::from_secs;
+            let mut life = Life::until(start + second(lasts), start, instant);
+            let (now, then) = (start + second(at), instant + second(at));
+            life.renew(now + second(1), now, then);
+            prop_assert_eq!(life.is_over(now, then).is_none(), at < lasts);
         }
-        self.life().is_over(now, instant)
     }
 }

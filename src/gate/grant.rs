@@ -7,6 +7,7 @@ use zfs_core::{DatasetName, Zfs};
 
 use super::audit::{AuditKind, AuditLog};
 use super::ledger::{Entry, Ledger};
+use super::production::ProductionGuard;
 use super::{AfterFailure, Capability, JobQueue, JobSpec, JobState, Lease, QueueError};
 use super::{GateError, GateRunError, Refusal, RefusalReason, Rules};
 
@@ -66,16 +67,20 @@ impl Gate {
             zfs: zfs.clone(),
             audit,
         };
+        let guard = ProductionGuard {
+            rules: rules.production().clone(),
+            ledger: ledger.clone(),
+        };
         Ok(Self {
-            zfs: zfs.clone(),
+            zfs: zfs.clone().with_guard(Arc::new(guard)),
             queue,
             ledger,
             rules: Arc::new(rules),
         })
     }
 
-    /// The ZFS that is behind the gate. Everything that is done with a capability of this gate should be
-    /// made from it.
+    /// The ZFS that is behind the gate, bound by the [rules for production](super::ProductionRules).
+    /// Everything that is done with a capability of this gate should be made from it.
     #[must_use]
     pub fn zfs(&self) -> &Zfs {
         &self.zfs

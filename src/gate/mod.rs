@@ -10,6 +10,7 @@ mod error;
 mod grant;
 mod ledger;
 mod operation;
+mod production;
 pub mod queue;
 mod refusal;
 mod rfc3339;

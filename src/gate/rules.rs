@@ -133,7 +133,13 @@ impl<T> From<Select<T>> for Selection<T> {
 /// A dataset is production if its user property `helix:production` is `on`, be it its own or
 /// inherited, and so is every clone of one. Through a [`Gate`](super::Gate) it is never mounted, never
 /// cloned outside of the ephemeral area, and never sent in the clear: only raw streams of encrypted
-/// datasets leave.
+/// datasets leave. Nor is the mark taken off: not by setting or inheriting the property, not by a rename
+/// to where it is not inherited, and not by promoting a clone that has no mark of its own.
+///
+/// That holds for everything that is made from [`Gate::zfs`](super::Gate::zfs), whatever capability is
+/// at hand, and what is refused is an error of the kind
+/// [`Forbidden`](zfs_core::ErrorKind::Forbidden) and on record. Any other value than `off` counts as
+/// `on`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -141,6 +147,9 @@ pub struct ProductionRules {
     /// Production may be cloned to what lies below these datasets. None by default.
     #[serde(default)]
     pub ephemeral_area: Vec<DatasetName>,
+    /// Whether clones of production may be mounted there. Production itself never is. False by default.
+    #[serde(default)]
+    pub mount_ephemeral: bool,
 }
 
 impl ProductionRules {
@@ -154,6 +163,13 @@ impl ProductionRules {
     #[must_use]
     pub fn ephemeral_below(mut self, area: DatasetName) -> Self {
         self.ephemeral_area.push(area);
+        self
+    }
+
+    /// Lets clones of production be mounted where they may be.
+    #[must_use]
+    pub fn mount_ephemeral(mut self) -> Self {
+        self.mount_ephemeral = true;
         self
     }
 }

@@ -263,6 +263,11 @@ impl Staging {
         if self.is_whole(&members, of) {
             return Ok(targets);
         }
+        // The program that clones all at once asks no guard.
+        for wanted in &missing {
+            let origin = tenant.dataset().zfs().snapshot(wanted.origin.as_str())?;
+            origin.check_clone_to(wanted.target.name())?;
+        }
         let area = tenant.at(Tenant::STAGING)?;
         let has_area = find(area.name()).is_some();
         let mut new: Vec<&DatasetName> = missing.iter().map(|one| one.target.name()).collect();

@@ -211,7 +211,7 @@ impl Dataset {
     ///
     /// `NotFound` (also the new parent); `AlreadyExists`; `CrossPool`; `InvalidArgument` for a
     /// new name below the old one; `WrongKind` when the new parent is a volume, or when the move
-    /// leaves its encryption root; `NameTooLong` when a descendant's or snapshot's name would be;
+    /// leaves its encryption root; `Forbidden` when a [guard](crate::Zfs::with_guard) forbids it; `NameTooLong` when a descendant's or snapshot's name would be;
     /// `QuotaExceeded` for the new parents' limits; `PermissionDenied`; `ReadOnlyPool`,
     /// `PoolSuspended`.
     ///
@@ -223,6 +223,7 @@ impl Dataset {
     /// `lzc_rename`, `zfs-rename(8)`.
     #[doc(alias = "lzc_rename")]
     pub fn rename(&self, to: &DatasetName) -> Result<Self> {
+        self.zfs.guards.rename(self, to)?;
         self.zfs
             .lzc()
             .rename(self.name.as_c_str(), to.as_c_str())
@@ -272,6 +273,7 @@ impl Dataset {
     /// `WrongKind` when it is no clone; `AlreadyExists` when a snapshot that would move has the
     /// name of one of the clone's: [`Error::detail`] names one; `NotFound`; `Busy`; `NoSpace`,
     /// `QuotaExceeded` when the moved snapshots do not fit; `KeyNotLoaded`; `PermissionDenied`;
+    /// `Forbidden` when a [guard](crate::Zfs::with_guard) forbids it;
     /// `ReadOnlyPool`, `PoolSuspended`.
     ///
     /// # Privileges
@@ -282,6 +284,7 @@ impl Dataset {
     /// `lzc_promote`, `zfs-promote(8)`.
     #[doc(alias = "lzc_promote")]
     pub fn promote(&self) -> Result<()> {
+        self.zfs.guards.promote(self)?;
         self.zfs
             .lzc()
             .promote(self.name.as_c_str())

@@ -78,6 +78,7 @@ pub mod events;
 mod ffi;
 #[doc = include_str!("functions.md")]
 pub mod functions {}
+mod guard;
 pub mod history;
 mod hold;
 pub mod key;
@@ -108,6 +109,7 @@ pub use create::CreateOptions;
 pub use dataset::Dataset;
 pub use error::{Errno, Error, ErrorKind, Failure, Operation, Outcome, Result};
 pub use ffi::nvlist::{NvError, NvList, NvListRef, NvPair, ValueRef};
+pub use guard::{Guard, Verdict};
 pub use hold::{Hold, HoldGuard};
 pub use list::{DatasetEntry, DatasetKind, SnapshotEntry, SnapshotFilter};
 pub use name::{BookmarkName, DatasetName, PoolName, SnapshotName};

@@ -359,6 +359,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
+    /// `Forbidden` when a [guard](crate::Zfs::with_guard) forbids it;
     /// `NotFound` when the snapshot or the target's parent does not exist; `AlreadyExists`;
     /// `CrossPool`; `WrongKind` when the parent is a volume; `InvalidProperty` (the clone is
     /// destroyed again): see [`Error::failures`]; `KeyNotLoaded`; `QuotaExceeded`;
@@ -377,6 +378,7 @@ impl Snapshot {
             zfs: self.zfs.clone(),
             name: target.clone(),
         };
+        self.check_clone_to(target)?;
         clone.make_clone(&self.name, props.to_nvmap())?;
         Ok(clone)
     }

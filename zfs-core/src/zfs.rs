@@ -1,8 +1,8 @@
 use crate::error::{Error, Operation, Result};
 use crate::ffi::device::{Device, Request};
 use crate::ffi::lzc::Lzc;
+use crate::guard::Guards;
 use crate::history::Recorder;
-use crate::mount::Guards;
 use std::ffi::{CStr, c_ulong};
 use std::sync::Arc;
 

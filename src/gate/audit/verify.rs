@@ -38,6 +38,9 @@ pub struct AuditReport {
     pub open_end: bool,
     /// How many anchors agree with their records.
     pub anchors: u64,
+    /// Other logs that anchors of the same user are of. If the user has never had another log, then
+    /// somebody has put this one in its place.
+    pub others: Vec<AuditHash>,
     /// Where the log is broken, if it is. What comes after was not looked at.
     pub broken: Option<AuditBreak>,
 }
@@ -136,9 +139,8 @@ impl AuditLog {
     /// Verifies all of the log `path`: that each record's hash is right, that each follows the one
     /// before, and that the records that `anchors` name are there and have the hashes that they say.
     ///
-    /// Without anchors it is not seen when the end was cut off, or all written anew. Anchors of other
-    /// logs are passed over, and so are those of users that the log does not belong to: see
-    /// [`AuditAnchor::read`].
+    /// Without anchors it is not seen when the end was cut off, or all written anew. Anchors of users
+    /// that the log does not belong to are passed over: see [`AuditAnchor::read`].
     ///
     /// # Errors
     ///
@@ -224,6 +226,7 @@ impl<'a> Verification<'a> {
                 torn: 0,
                 open_end: false,
                 anchors: 0,
+                others: Vec::new(),
                 broken: None,
             },
         })
@@ -303,11 +306,185 @@ impl<'a> Verification<'a> {
     fn begin(&mut self, log: AuditHash) {
         self.report.log = Some(log);
         for anchor in self.all {
-            if anchor.log == log && anchor.user == Some(self.owner) {
+            if anchor.user != Some(self.owner) {
+                continue;
+            }
+            if anchor.log == log {
                 self.anchors
                     .entry(anchor.mark.seq)
                     .or_default()
                     .push(anchor.mark.hash);
+            } else if !self.report.others.contains(&anchor.log) {
+                self.report.others.push(anchor.log);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::audit::AuditEvent;
+    use std::path::PathBuf;
+
+    struct Place {
+        folder: tempfile::TempDir,
+        path: PathBuf,
+        anchors: Vec<AuditAnchor>,
+        bytes: Vec<u8>,
+    }
+
+    /// A log of five records after its beginning, with their anchors.
+    fn place() -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let log = AuditLog::open(&path).unwrap();
+        let mut anchors = Vec::new();
+        for n in 0..5 {
+            let mut event = AuditEvent::new(AuditKind::Use);
+            event.object = Some(format!("tank/{n}"));
+            let marks = log.append(vec![event]).unwrap();
+            anchors.extend(marks.into_iter().map(|mark| AuditAnchor {
+                log: log.id(),
+                mark,
+                user: Some(u64::from(rustix::process::geteuid().as_raw())),
+            }));
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        Place {
+            folder,
+            path,
+            anchors,
+            bytes,
+        }
+    }
+
+    impl Place {
+        fn verify(&self, bytes: &[u8], anchors: &[AuditAnchor]) -> AuditReport {
+            let copy = self.folder.path().join("copy");
+            std::fs::write(&copy, bytes).unwrap();
+            AuditLog::verify(&copy, anchors).unwrap()
+        }
+
+        fn lines(&self) -> Vec<&[u8]> {
+            self.bytes.split_inclusive(|byte| *byte == b'\n').collect()
+        }
+    }
+
+    #[test]
+    fn a_log_is_whole() {
+        let place = place();
+        let report = AuditLog::verify(&place.path, &place.anchors).unwrap();
+        assert!(report.is_whole(), "{report:?}");
+        assert_eq!((report.records, report.anchors), (6, 5));
+        assert_eq!(report.last, place.anchors.last().map(|anchor| anchor.mark));
+        let records: Vec<_> = AuditLog::read(&place.path)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(records.len(), 6);
+        assert_eq!(records[5].object.as_deref(), Some("tank/4"));
+    }
+
+    #[test]
+    fn every_changed_byte_is_seen() {
+        let place = place();
+        for at in 0..place.bytes.len() {
+            let mut bytes = place.bytes.clone();
+            // The case of a letter among others.
+            bytes[at] ^= [0x20, 1, 0x80][at % 3];
+            let report = place.verify(&bytes, &place.anchors);
+            assert!(!report.is_whole(), "{at}: {report:?}");
+        }
+    }
+
+    #[test]
+    fn lines_that_are_missing_doubled_or_in_another_order_are_seen() {
+        let place = place();
+        let lines = place.lines();
+        for n in 0..lines.len() {
+            let mut missing = lines.clone();
+            missing.remove(n);
+            // Of the last one only the pool's history knows.
+            let report = place.verify(&missing.concat(), &[]);
+            assert_eq!(report.is_whole(), n == lines.len() - 1, "{n}");
+            assert!(!place.verify(&missing.concat(), &place.anchors).is_whole());
+            let mut doubled = lines.clone();
+            doubled.insert(n, lines[n]);
+            assert!(!place.verify(&doubled.concat(), &[]).is_whole());
+            if n > 0 {
+                let mut swapped = lines.clone();
+                swapped.swap(n - 1, n);
+                assert!(!place.verify(&swapped.concat(), &[]).is_whole());
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_written_anew_from_some_record_on_is_seen_by_the_anchors() {
+        let place = place();
+        let lines = place.lines();
+        for from in 1..lines.len() {
+            let mut bytes = lines[..from].concat();
+            let mut mark = record::read(lines[from - 1].trim_ascii_end())
+                .unwrap()
+                .mark();
+            for line in &lines[from..] {
+                let was = record::read(line.trim_ascii_end()).unwrap();
+                let mut event = AuditEvent::new(was.kind);
+                event.object = Some("tank/innocent".to_owned());
+                mark = record::write(&event, mark, was.time, &mut bytes).unwrap();
+            }
+            assert!(place.verify(&bytes, &[]).is_whole());
+            let report = place.verify(&bytes, &place.anchors);
+            assert_eq!(report.broken.unwrap().line, Some(from as u64 + 1));
+        }
+        // All of it, in another log's name.
+        let other = self::place();
+        let report = place.verify(&other.bytes, &place.anchors);
+        assert_eq!(report.others, [place.anchors[0].log]);
+    }
+
+    #[test]
+    fn anchors_of_other_users_are_not_believed() {
+        let place = place();
+        let mut forged = place.anchors[0];
+        forged.mark.seq = 1000;
+        assert!(!place.verify(&place.bytes, &[forged]).is_whole());
+        forged.user = forged.user.map(|user| user + 1);
+        assert!(place.verify(&place.bytes, &[forged]).is_whole());
+    }
+
+    #[test]
+    fn a_log_that_was_cut_anywhere_is_continued() {
+        let place = place();
+        let acknowledged = place.anchors.len() as u64;
+        for cut in (0..=place.bytes.len()).rev().step_by(7) {
+            let mut bytes = place.bytes[..cut].to_vec();
+            for zeros in [0, 100] {
+                bytes.resize(cut + zeros, 0);
+                let path = place.folder.path().join("cut");
+                // Mode and owner are those of a log.
+                std::fs::copy(&place.path, &path).unwrap();
+                std::fs::write(&path, &bytes).unwrap();
+                let before = AuditLog::verify(&path, &[]).unwrap();
+                assert!(before.is_whole(), "{cut} {zeros}: {before:?}");
+                let log = AuditLog::open(&path).unwrap();
+                log.append(vec![AuditEvent::new(AuditKind::End)]).unwrap();
+                let after = AuditLog::verify(&path, &[]).unwrap();
+                assert!(after.is_whole(), "{cut} {zeros}: {after:?}");
+                assert_eq!(after.torn, u64::from(before.open_end), "{cut} {zeros}");
+                assert!(!after.open_end && after.records > before.records);
+                assert!(before.records <= acknowledged + 1);
+                let kept = std::fs::read(&path).unwrap();
+                assert_eq!(kept[..bytes.len()], bytes, "what was torn is kept");
+                if after.torn > 0 {
+                    // What a record says was torn cannot be taken away, nor put in.
+                    let whole = std::fs::read(&path).unwrap();
+                    let mut less = whole.clone();
+                    less.remove(bytes.len() - 1);
+                    assert!(!place.verify(&less, &[]).is_whole());
+                }
             }
         }
     }

@@ -73,7 +73,7 @@ impl Dataset {
     /// # Errors
     ///
     /// As [`unmount`](Self::unmount) and [`destroy`](Self::destroy); `Forbidden` when a
-    /// [guard](crate::Zfs::with_mount_guard) forbids to mount it again. [`Error::detail`] tells if
+    /// [guard](crate::Zfs::with_guard) forbids to mount it again. [`Error::detail`] tells if
     /// it could not be mounted again.
     ///
     /// # Privileges
@@ -83,7 +83,7 @@ impl Dataset {
     /// `zfs-destroy(8)`.
     pub fn destroy_unmounting(&self) -> Result<()> {
         const OPERATION: Operation = Operation::DestroyDataset;
-        self.zfs.guards.check(self, &self.name)?;
+        self.zfs.guards.mount(self, &self.name)?;
         let refuse = |kind, why| Err(Error::refused(OPERATION, self.name.as_str(), kind, why));
         let during = |error: Error| error.during(OPERATION);
         if !self.children().map_err(during)?.is_empty() {
@@ -110,7 +110,7 @@ impl Dataset {
     /// # Errors
     ///
     /// As [`unmount`](Self::unmount) and [`rename`](Self::rename), with nothing changed; `Forbidden`
-    /// when a [guard](crate::Zfs::with_mount_guard) forbids to mount one of them under either name.
+    /// when a [guard](crate::Zfs::with_guard) forbids to mount one of them under either name.
     /// An error whose [operation](Error::operation) is [`Operation::Mount`] and whose kind is
     /// another means that all is renamed, and that what it names and what would have been mounted
     /// after it is not mounted.
@@ -137,10 +137,10 @@ impl Dataset {
             if self.hands_down_to(&properties) || !dataset.is_at_mountpoint(&properties, mount) {
                 continue;
             }
-            self.zfs.guards.check(&dataset, &mount.dataset)?;
+            self.zfs.guards.mount(&dataset, &mount.dataset)?;
             self.zfs
                 .guards
-                .check(&dataset, &self.renamed(to, &mount.dataset)?)?;
+                .mount(&dataset, &self.renamed(to, &mount.dataset)?)?;
             moving.push(mount.id);
         }
         let taken = TakenAway::take(&self.zfs, &table, |mount| moving.contains(&mount.id))?;

@@ -5,16 +5,13 @@
 //! namespace of the calling thread, and sees no other: what is mounted in another namespace is
 //! [busy](crate::ErrorKind::Busy) for reasons that cannot be seen here.
 //!
-//! [`Zfs::with_mount_guard`](crate::Zfs::with_mount_guard) forbids mounting what must not be mounted.
+//! A [guard](crate::Zfs::with_guard) forbids mounting what must not be mounted.
 
 mod combined;
-mod guard;
 mod namespace;
 mod options;
 mod table;
 
-pub(crate) use guard::Guards;
-pub use guard::MountGuard;
 pub use options::MountOptions;
 pub use table::Mount;
 
@@ -92,7 +89,7 @@ impl Dataset {
     ///
     /// | kind | when |
     /// |---|---|
-    /// | `Forbidden` | a [guard](Zfs::with_mount_guard) forbids it |
+    /// | `Forbidden` | a [guard](crate::Zfs::with_guard) forbids it |
     /// | `NotFound` | the filesystem does not exist, or the folder that was asked for |
     /// | `WrongKind` | it is a volume |
     /// | `InvalidArgument` | no path was asked for, and `canmount` is `off` or `mountpoint` no path; the path that was asked for is not absolute, or no folder |
@@ -109,7 +106,7 @@ impl Dataset {
     /// `mount(2)`, `zfs-mount(8)`.
     #[doc(alias = "zfs_mount")]
     pub fn mount(&self, options: &MountOptions) -> Result<PathBuf> {
-        self.zfs.guards.check(self, &self.name)?;
+        self.zfs.guards.mount(self, &self.name)?;
         let properties = self.properties().map_err(|error| error.during(MOUNT))?;
         self.mount_as(&properties, options, None)
     }
@@ -244,7 +241,7 @@ impl Snapshot {
     pub fn mount(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let dataset = self.dataset();
-        self.zfs.guards.check(&dataset, &dataset.name)?;
+        self.zfs.guards.mount(&dataset, &dataset.name)?;
         let properties = self.properties().map_err(|error| error.during(MOUNT))?;
         let refuse = |kind, why| Err(Error::refused(MOUNT, self.name.as_str(), kind, why));
         if properties.get(Prop::Exec).is_none() {

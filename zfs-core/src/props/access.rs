@@ -3,7 +3,7 @@
 use super::index::{CaseSensitivity, Normalization, Toggle};
 use super::setting::Setting;
 use super::table::{Form, Kinds, Prop};
-use super::value::PropValue;
+use super::value::{PropValue, shown_value};
 use super::{Properties, PropertySet, UserProps};
 use crate::dataset::Dataset;
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
@@ -136,6 +136,16 @@ impl Target<'_> {
         if values.is_empty() {
             return Ok(());
         }
+        if !self.zfs.guards.is_empty() {
+            let object = self.name.to_string_lossy();
+            for (name, value) in values.iter() {
+                let name = name.to_string_lossy();
+                let value = shown_value(&name, value);
+                self.zfs
+                    .guards
+                    .set(OPERATION, &object, &name, Some(&value))?;
+            }
+        }
         let mut request = self
             .zfs
             .request(ZFS_IOC_SET_PROP, self.name)
@@ -178,6 +188,9 @@ impl Target<'_> {
         if !fits {
             return refuse("not the name of a property");
         }
+        self.zfs
+            .guards
+            .set(OPERATION, &self.name.to_string_lossy(), property, None)?;
         request.cmd().zc_cookie = received.into();
         request
             .run()

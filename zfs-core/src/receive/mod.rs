@@ -89,6 +89,7 @@ impl Dataset {
     /// | `Unsupported` | a feature of the stream is unknown, or missing in the module or the pool |
     /// | `AlreadyExists` | the snapshot exists, or a full stream's dataset does; with [`force`](ReceiveOptions::force), it has snapshots or is a clone |
     /// | `NotFound` | the parent of a new dataset, or the dataset of an incremental stream, does not exist |
+    /// | `Forbidden` | a [guard](crate::Zfs::with_guard) forbids to clone the origin |
     /// | `NoBase` | the dataset, or the origin, is not the snapshot that the stream builds on |
     /// | `Modified` | it was modified since, or has newer snapshots: see [`ReceiveOptions::force`] |
     /// | `PartialReceive` | an interrupted receive waits to be resumed or [aborted](Self::abort_receive), or runs |

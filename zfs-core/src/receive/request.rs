@@ -112,6 +112,11 @@ impl<'a> Receive<'a> {
             ));
         }
         let clone = begin.flags.contains(BeginFlags::CLONE);
+        if let Some(origin) = &self.origin {
+            let zfs = self.dataset.zfs();
+            zfs.snapshot(origin.as_str())?
+                .check_clone_to(self.dataset.name())?;
+        }
         if clone && self.origin.is_none() && !self.is_resuming() {
             return Err(self.error(
                 ErrorKind::InvalidArgument,

@@ -82,6 +82,7 @@ impl Snapshot {
     ///
     /// | kind | when |
     /// |---|---|
+    /// | `Forbidden` | a [guard](crate::Zfs::with_guard) forbids it |
     /// | `NotFound` | the snapshot, the base or the redaction bookmark does not exist; a resumed stream's base is nowhere to be found |
     /// | `NotAncestor` | the base is not in the snapshot's past |
     /// | `KeyNotLoaded` | the dataset is encrypted, its key not loaded, and the stream not raw |
@@ -106,7 +107,9 @@ impl Snapshot {
     #[doc(alias = "lzc_send_redacted")]
     #[doc(alias = "lzc_send_resume_redacted")]
     pub fn send(&self, options: &SendOptions) -> Result<SendStream> {
-        SendStream::start(&self.zfs, Plan::of_snapshot(self, options)?)
+        let plan = Plan::of_snapshot(self, options)?;
+        self.zfs.guards.send(&self.dataset(), plan.is_raw())?;
+        SendStream::start(&self.zfs, plan)
     }
 
     /// Sends the snapshot into a descriptor, from where it stands, and returns when all is written.
@@ -190,7 +193,9 @@ impl Dataset {
     #[doc(alias = "lzc_send_resume")]
     pub fn resume_send(&self, token: &ResumeToken) -> Result<SendStream> {
         let snapshot = self.snapshot_of_token(token)?;
-        SendStream::start(&self.zfs, Plan::resumed(&snapshot, token)?)
+        let plan = Plan::resumed(&snapshot, token)?;
+        self.zfs.guards.send(self, plan.is_raw())?;
+        SendStream::start(&self.zfs, plan)
     }
 
     /// Sends the partial state of a receive into this dataset that was interrupted and is resumable,
@@ -212,7 +217,9 @@ impl Dataset {
     #[doc(alias = "lzc_send")]
     #[doc(alias = "LZC_SEND_FLAG_SAVED")]
     pub fn send_saved(&self) -> Result<SendStream> {
-        SendStream::start(&self.zfs, Plan::of_partial(self)?)
+        let plan = Plan::of_partial(self)?;
+        self.zfs.guards.send(self, plan.is_raw())?;
+        SendStream::start(&self.zfs, plan)
     }
 
     /// [`send_saved`](Self::send_saved) into a descriptor, as [`Snapshot::send_to`] writes.

@@ -100,6 +100,11 @@ impl Plan {
         })
     }
 
+    /// Whether the stream has blocks as they are on disk.
+    pub(super) fn is_raw(&self) -> bool {
+        self.flags.contains(&c"rawok")
+    }
+
     /// What is sent, for an error.
     pub(super) fn object(&self) -> String {
         let name = self.name.to_string_lossy();
