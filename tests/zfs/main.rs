@@ -20,6 +20,7 @@ mod ephemeral;
 mod events;
 mod examples;
 mod fault;
+mod gate;
 mod group_commit;
 mod guard_rail;
 mod helix;
