@@ -3,7 +3,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use zfs_core::props::UserProps;
-use zfs_core::{DatasetName, ErrorKind};
+use zfs_core::{DatasetName, ErrorKind, SnapshotFilter};
 
 use crate::gate::{Capability, Operation};
 use crate::replicate::{Job, Outcome, ReplicaStatus, Replicator, Survey};
@@ -40,6 +40,8 @@ pub struct Followed {
     pub lag: Lag,
     /// The epoch of the source, if it has a part in a group.
     pub epoch: Option<u64>,
+    /// Whether the source's pool says of itself that it works.
+    pub healthy: bool,
 }
 
 /// Ends a [`Follower::run`], from any thread.
@@ -116,8 +118,7 @@ impl Follower {
     ///
     /// # Errors
     ///
-    /// What another turn cannot mend: [`Refused`](ReplicaError::Refused), as when the capability
-    /// ends; [`Role`](ReplicaError::Role) and [`StaleSource`](ReplicaError::StaleSource).
+    /// What another turn cannot mend: a refusal, as when the capability ends; [`Role`](ReplicaError::Role) and [`StaleSource`](ReplicaError::StaleSource).
     pub fn run<C: Read + Write>(
         &self,
         capability: &Capability,
@@ -141,6 +142,9 @@ impl Follower {
                     | ReplicaError::Role { .. }
                     | ReplicaError::StaleSource { .. }),
                 ) => return Err(error),
+                Err(ReplicaError::Replicate(error)) if error.refusal().is_some() => {
+                    return Err(error.into());
+                }
                 outcome => {
                     if outcome.as_ref().is_ok_and(|turn| turn.outcome.is_some()) {
                         pulled = Some(Instant::now());
@@ -165,13 +169,12 @@ impl Follower {
         Ok(lag(&survey))
     }
 
-    fn turn<C: Read + Write>(
+    pub(super) fn turn<C: Read + Write>(
         &self,
         capability: &Capability,
         connect: &mut impl FnMut() -> io::Result<C>,
         due: bool,
     ) -> Result<Followed, ReplicaError> {
-        capability.allow(Operation::Receive, self.site.target())?;
         let state = self.site.state()?;
         if !matches!(state.role, SiteRole::Replica | SiteRole::Absent) {
             return Err(state.cannot("a replica that follows"));
@@ -200,13 +203,13 @@ impl Follower {
                 outcome: None,
                 lag: lag(&survey),
                 epoch: survey.epoch,
+                healthy: survey.healthy,
             });
         }
         let job = Job::new(&self.source, self.site.target());
         let outcome = self.replicator.pull(capability, connect()?, &job)?;
         if let Some(epoch) = survey.epoch.filter(|epoch| *epoch > state.epoch) {
-            let epoch = UserProps::new().set(EPOCH, &epoch.to_string())?;
-            self.site.chain.set_user(&epoch)?;
+            self.site.see(capability, Operation::Receive, epoch)?;
         }
         let held = self.held()?;
         let after = Replicator::survey(connect()?, &self.source, &guids(&held))?;
@@ -215,22 +218,55 @@ impl Follower {
             outcome: Some(outcome),
             lag: lag(&after),
             epoch: survey.epoch,
+            healthy: after.healthy,
         })
     }
 
-    /// The verified snapshots of the replica, oldest first.
     fn held(&self) -> Result<Vec<SnapshotMark>, ReplicaError> {
-        self.site.verified_snapshots()
+        self.site.verified()
     }
 }
 
 impl Site {
-    /// The verified snapshots of the replica, oldest first; none before the first replication.
+    /// The snapshots that a new source is [asked](Replicator::survey) about: of a replica those that
+    /// were verified, otherwise all. Oldest first.
     ///
     /// # Errors
     ///
-    /// As [`ReplicaStatus::of`].
-    pub fn verified_snapshots(&self) -> Result<Vec<SnapshotMark>, ReplicaError> {
+    /// As [`state`](Self::state), and [`ReplicaStatus::of`].
+    pub fn snapshots(&self) -> Result<Vec<SnapshotMark>, ReplicaError> {
+        let state = self.state()?;
+        match state.role {
+            SiteRole::Replica => return self.verified(),
+            SiteRole::Absent => return Ok(Vec::new()),
+            _ => {}
+        }
+        let dataset = self.zfs.dataset(state.dataset.as_str())?;
+        let mut snapshots = dataset.snapshots(&SnapshotFilter::new())?;
+        snapshots.sort_by_key(|entry| entry.create_txg);
+        Ok(snapshots
+            .into_iter()
+            .map(|entry| SnapshotMark {
+                guid: entry.guid,
+                name: entry.name.short().to_owned(),
+            })
+            .collect())
+    }
+
+    /// Notes that the replica has seen an epoch.
+    pub(super) fn see(
+        &self,
+        capability: &Capability,
+        operation: Operation,
+        epoch: u64,
+    ) -> Result<(), ReplicaError> {
+        capability.allow(operation, self.target())?;
+        let epoch = UserProps::new().set(EPOCH, &epoch.to_string())?;
+        Ok(self.chain.set_user(&epoch)?)
+    }
+
+    /// The verified snapshots of the replica, oldest first; none before the first replication.
+    pub(super) fn verified(&self) -> Result<Vec<SnapshotMark>, ReplicaError> {
         let status = match ReplicaStatus::of(&self.zfs, self.target()) {
             Err(error) => {
                 let kind = error.zfs_error().map(zfs_core::Error::kind);

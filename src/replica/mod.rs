@@ -36,11 +36,13 @@ mod error;
 mod fence;
 mod follow;
 mod machine;
+mod node;
 mod policy;
 mod promote;
 mod rebuild;
 pub(crate) mod role;
 mod site;
+mod standing;
 mod written;
 
 pub use change::ReplicaChange;
@@ -54,8 +56,10 @@ pub use follow::{Followed, Follower, Stop};
 pub use machine::{
     Action, Candidate, Command, Declined, Event, Machine, Role, Standing, State, UnknownRole,
 };
+pub use node::{Channel, Inbox, Node, NodeServer, Notice};
 pub use policy::{Acknowledge, Automatic, Follow, Lag, LagLimit, Policy, PolicyError};
 pub use promote::Promotion;
 pub use rebuild::Rebuilt;
 pub use role::SiteRole;
 pub use site::{Site, SiteState};
+pub use standing::Grants;

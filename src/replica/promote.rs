@@ -13,7 +13,7 @@ use super::site::{by_guid, newest};
 use super::{ReplicaChange, ReplicaError, Site, SiteRole, written};
 
 /// The snapshot that shows whether something was written before an undo.
-const PROBE: &str = "helix-replica-undo";
+pub(super) const PROBE: &str = "helix-replica-undo";
 
 /// What a promotion needs.
 pub struct Promotion<'p> {
@@ -21,6 +21,7 @@ pub struct Promotion<'p> {
     acknowledged: Option<u64>,
     key: Option<&'p WrappingKey>,
     confirm: Option<&'p dyn Fn() -> bool>,
+    read_only: bool,
 }
 
 impl<'p> Promotion<'p> {
@@ -32,7 +33,15 @@ impl<'p> Promotion<'p> {
             acknowledged: None,
             key: None,
             confirm: None,
+            read_only: false,
         }
+    }
+
+    /// Leaves the data read-only: [`Site::open`] opens it, when the caller has a lease.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
     }
 
     /// Refuses unless the replica has the verified snapshot with this GUID.
@@ -142,7 +151,7 @@ impl Site {
             true => self.promoted_at(dataset, state.base)?,
             false => {
                 self.no_data_yet()?;
-                self.verified(&mut steps, &target, promotion.acknowledged)?
+                self.settle(&mut steps, &target, promotion.acknowledged)?
             }
         };
         self.unlock(&mut steps, dataset, promotion.key)?;
@@ -171,7 +180,13 @@ impl Site {
             dataset: self.data().clone(),
         };
         steps.take(change, || self.data.inherit(Prop::Compression))?;
-        self.open_for_writing(&mut steps, self.data(), SiteRole::Promoted, epoch)?;
+        match promotion.read_only {
+            true => {
+                let more = UserProps::new().set(EPOCH, &epoch.to_string())?;
+                self.close(&mut steps, self.data(), SiteRole::Promoted, more)?;
+            }
+            false => self.open_for_writing(&mut steps, self.data(), SiteRole::Promoted, epoch)?,
+        }
         Ok(base)
     }
 
@@ -204,7 +219,7 @@ impl Site {
     /// The data is made read-only first. Then a snapshot is compared with the one that was promoted,
     /// by the kernel's list of changed files ([`Snapshot::diff`]); of a volume, any written block
     /// counts. Reading and mounting are no writing. If something was written, or a snapshot was
-    /// taken, the data is made writable again, and nothing else has changed.
+    /// taken, the data is made writable again if it was, and nothing else has changed.
     ///
     /// A run that dies leaves the data read-only: the next call finishes it.
     ///
@@ -264,7 +279,14 @@ impl Site {
                 steps.take(destroy, || probe.destroy())?;
             }
             match state.role {
-                // It was not writable before.
+                SiteRole::Promoted if state.read_only => {
+                    self.close(
+                        &mut steps,
+                        dataset.name(),
+                        SiteRole::Promoted,
+                        UserProps::new(),
+                    )?;
+                }
                 SiteRole::Fenced => {
                     self.close(
                         &mut steps,
@@ -288,7 +310,7 @@ impl Site {
 
     /// Finds the snapshot that the replica is promoted at, and destroys what is newer and not
     /// verified.
-    fn verified(
+    fn settle(
         &self,
         steps: &mut Steps<'_>,
         target: &Target<'_>,

@@ -82,7 +82,9 @@ impl Site {
             _ => common,
         };
         let dataset = self.zfs.dataset(state.dataset.as_str())?;
-        if state.role != SiteRole::Rebuilding {
+        let begun =
+            state.role == SiteRole::Rebuilding && (state.base.is_some() || common.is_none());
+        if !begun {
             if let Some(guid) = common {
                 if by_guid(&dataset, guid)?.is_none() {
                     return Err(ReplicaError::NoCommonBase {

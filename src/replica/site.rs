@@ -189,7 +189,8 @@ impl Site {
     }
 
     /// Makes the data the source of its group in `epoch`, writable. A former source becomes one again
-    /// in this way, when its lease is its own again, or a promotion was taken back.
+    /// in this way, when its lease is its own again, or a promotion was taken back. What was promoted
+    /// in that epoch stays promoted.
     ///
     /// Whoever calls this holds the fence of the group in that epoch.
     ///
@@ -210,7 +211,9 @@ impl Site {
         let state = self.state()?;
         state.not_after(epoch)?;
         match state.role {
-            SiteRole::Source if state.epoch == epoch && !state.read_only => return Ok(()),
+            SiteRole::Source | SiteRole::Promoted if state.epoch == epoch && !state.read_only => {
+                return Ok(());
+            }
             SiteRole::Source | SiteRole::Promoted | SiteRole::Fenced | SiteRole::Unmarked => {}
             _ => return Err(state.cannot("opened as the source")),
         }
@@ -219,7 +222,11 @@ impl Site {
             operation: Operation::PromoteReplica,
             observe,
         };
-        self.open_for_writing(&mut steps, &state.dataset, SiteRole::Source, epoch)
+        let role = match state.role {
+            SiteRole::Promoted if state.epoch == epoch => SiteRole::Promoted,
+            _ => SiteRole::Source,
+        };
+        self.open_for_writing(&mut steps, &state.dataset, role, epoch)
     }
 
     /// Makes a source read-only to us: nothing is written to it through this machine's ZFS until it

@@ -102,7 +102,7 @@ pub(crate) mod recovery;
 mod replicator;
 mod source;
 mod status;
-mod survey;
+pub(crate) mod survey;
 pub(crate) mod target;
 mod verify;
 mod window;

@@ -49,6 +49,8 @@ pub struct Served {
     pub snapshots: Vec<zfs_core::SnapshotName>,
     /// The bytes of their streams.
     pub bytes: u64,
+    /// The GUID of the newest snapshot that the target has verified, as it says.
+    pub held: Option<u64>,
 }
 
 fn zfs_error(error: zfs_core::Error) -> ReplicateError {
@@ -187,6 +189,8 @@ impl<C: Read + Write> Session<'_, C> {
     /// Answers what a replica wants.
     fn step(&mut self, want: &Want) -> Result<(), ReplicateError> {
         let kept = Kept::new(self.capability, self.source, want)?;
+        let held = want.snapshots.iter().rev().find(|held| held.verified);
+        self.served.held = held.map(|held| held.guid);
         let state = kept.state()?;
         let token = want.token.as_deref().map(ResumeToken::parse).transpose();
         // A token that cannot be read is as good as none: the replica gives its partial state up.

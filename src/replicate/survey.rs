@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use zfs_core::{Dataset, DatasetName, SnapshotFilter};
+use zfs_core::pool::Health;
+use zfs_core::{Dataset, DatasetName, SnapshotFilter, Zfs};
 
 use crate::replica::role::{EPOCH, ROLE, own};
 
@@ -38,6 +39,8 @@ pub struct Survey {
     pub written: u64,
     /// How long ago the common snapshot was taken, by the clock of the source.
     pub age: Option<Duration>,
+    /// Whether the pool of the source says of itself that it works.
+    pub healthy: bool,
     /// The epoch of the source, if it has a part in a group.
     pub epoch: Option<u64>,
     /// Its [`Role`](crate::replica::SiteRole), if it has one.
@@ -84,6 +87,7 @@ impl Survey {
                 None => (props.referenced(), None),
             },
         };
+        let healthy = is_healthy(dataset.zfs(), dataset.name())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let age = |created| {
             let now = now.as_ref().ok()?;
@@ -94,10 +98,19 @@ impl Survey {
             newest: newest.map(|(_, guid, name)| (guid, name.short().to_owned())),
             written,
             age: created.and_then(age),
+            healthy,
             epoch: own(&props, EPOCH).and_then(|epoch| epoch.parse().ok()),
             role: own(&props, ROLE).map(str::to_owned),
         })
     }
+}
+
+/// Whether the pool of `name` is open, degraded at most, does its I/O, and has no damaged block on
+/// record.
+pub(crate) fn is_healthy(zfs: &Zfs, name: &DatasetName) -> zfs_core::Result<bool> {
+    let status = zfs.pool(name.pool())?.status()?;
+    let works = matches!(status.health, Health::Online | Health::Degraded);
+    Ok(works && status.error_count.unwrap_or(0) == 0)
 }
 
 impl Replicator {

@@ -439,6 +439,9 @@ impl<'c> Target<'c> {
             .filter(|(_, props)| props.user_refs().unwrap_or(0) > 0)
             .map(|(entry, _)| entry.name)
             .collect();
+        if held.is_empty() {
+            return Ok(());
+        }
         // What has other holds only stays held by those.
         dataset.zfs().release(&held, HOLD).map(drop)
     }

@@ -41,6 +41,7 @@ mod props;
 mod quota;
 mod receive;
 mod redact;
+mod replica;
 mod replicate;
 mod retention;
 mod runbook;

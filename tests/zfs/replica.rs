@@ -1,0 +1,13 @@
+//! Replicas that follow, take over and come back.
+
+#![allow(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+
+mod follow;
+mod kill;
+mod promote;
+mod rebuild;
+mod refuse;
+mod sites;
+mod undo;
+
+use sites::{Sites, quiet};
