@@ -182,7 +182,11 @@ impl<'d> Request<'d> {
     /// [`was_interrupted`](Self::was_interrupted) tells.
     pub(crate) fn answered_over_input(mut self) -> Self {
         let len = self.source_len.max(ANSWER_LEN);
-        self.source.resize(len, 0);
+        // A buffer that grows leaves its old place unwiped.
+        let mut source = Zeroizing::new(Vec::with_capacity(len));
+        source.extend_from_slice(&self.source);
+        source.resize(len, 0);
+        self.source = source;
         self.answer_place = AnswerPlace::OverInput;
         self
     }

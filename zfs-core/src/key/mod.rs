@@ -30,13 +30,36 @@ pub const MIN_PBKDF2_ITERATIONS: u32 = 100_000;
 /// How many iterations of PBKDF2 are used unless told otherwise.
 pub const DEFAULT_PBKDF2_ITERATIONS: u32 = 350_000;
 
-/// Key material: it is wiped when dropped, and cannot be printed.
+/// Key material: it is wiped when dropped, does not move in memory, and cannot be printed.
 pub struct WrappingKey(Material);
 
 enum Material {
-    Raw(Zeroizing<[u8; KEY_LEN]>),
-    Hex(Zeroizing<[u8; KEY_LEN]>),
+    Raw(Bytes),
+    Hex(Bytes),
     Passphrase(Zeroizing<Vec<u8>>),
+}
+
+/// The bytes of a key, in one place of the heap: what moves leaves copies behind on the stack.
+struct Bytes(Box<Zeroizing<[u8; KEY_LEN]>>);
+
+impl Bytes {
+    fn zero() -> Self {
+        Self(Box::new(Zeroizing::new([0; KEY_LEN])))
+    }
+
+    fn copy_of(bytes: &[u8; KEY_LEN]) -> Self {
+        let mut copy = Self::zero();
+        copy.0.copy_from_slice(bytes);
+        copy
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8; KEY_LEN];
+
+    fn deref(&self) -> &[u8; KEY_LEN] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for WrappingKey {
@@ -53,7 +76,7 @@ impl WrappingKey {
     /// A key of 32 bytes. The caller's copy is the caller's to wipe.
     #[must_use]
     pub fn raw(key: &[u8; KEY_LEN]) -> Self {
-        Self(Material::Raw(Zeroizing::new(*key)))
+        Self(Material::Raw(Bytes::copy_of(key)))
     }
 
     /// A key of 64 hexadecimal digits.
@@ -66,8 +89,8 @@ impl WrappingKey {
         if digits.len() != 2 * KEY_LEN {
             return Err(key_error("a hexadecimal key has 64 digits"));
         }
-        let mut key = Zeroizing::new([0; KEY_LEN]);
-        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+        let mut key = Bytes::zero();
+        for (byte, pair) in key.0.iter_mut().zip(digits.chunks_exact(2)) {
             let nibble = |at: usize| {
                 pair.get(at)
                     .and_then(|&digit| char::from(digit).to_digit(16))
@@ -109,26 +132,36 @@ impl WrappingKey {
     }
 
     /// The bytes for the kernel.
-    fn derive(&self, salt: u64, iterations: u32) -> Zeroizing<[u8; KEY_LEN]> {
+    fn derive(&self, salt: u64, iterations: u32) -> Bytes {
         match &self.0 {
-            Material::Raw(key) | Material::Hex(key) => key.clone(),
+            Material::Raw(key) | Material::Hex(key) => Bytes::copy_of(key),
             Material::Passphrase(passphrase) => {
-                let mut key = Zeroizing::new([0; KEY_LEN]);
-                pbkdf2::pbkdf2_hmac::<sha1::Sha1>(
-                    passphrase,
-                    &salt.to_le_bytes(),
-                    iterations,
-                    &mut *key,
-                );
+                let mut key = Bytes::zero();
+                stretch(passphrase, salt, iterations, &mut key.0);
+                wipe_stack();
                 key
             }
         }
     }
 }
 
+#[inline(never)]
+fn stretch(passphrase: &[u8], salt: u64, iterations: u32, key: &mut [u8; KEY_LEN]) {
+    pbkdf2::pbkdf2_hmac::<sha1::Sha1>(passphrase, &salt.to_le_bytes(), iterations, key);
+}
+
+/// Overwrites what functions that have returned left on the stack. Those that stretch passphrases do
+/// not wipe their copies.
+#[inline(never)]
+fn wipe_stack() {
+    let mut stack = [0_u8; 16 << 10];
+    stack.zeroize();
+    std::hint::black_box(&stack);
+}
+
 /// A wrapping key made ready for a new encryption root, and the properties that describe it.
 struct Prepared {
-    key: Zeroizing<[u8; KEY_LEN]>,
+    key: Bytes,
     format: KeyFormat,
     /// Salt and iterations of a passphrase.
     pbkdf2: Option<(u64, u32)>,
