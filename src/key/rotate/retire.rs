@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use zfs_core::listing::{Listed, Listing};
-use zfs_core::{DatasetName, Zfs};
+use zfs_core::{DatasetName, ErrorKind, Zfs};
 
 use crate::Tenant;
 use crate::key::record::{ID, NEXT, VERSION};
@@ -29,7 +29,12 @@ impl Needed {
             .fold(Listing::new(Listed::DATASETS), Listing::user_property);
         let mut needed = Self::default();
         for entry in zfs.pools()? {
-            for row in zfs.dataset(entry.pool.name().as_str())?.list(&listing)? {
+            let rows = match zfs.dataset(entry.pool.name().as_str())?.list(&listing) {
+                // It was exported in the meantime.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                rows => rows?,
+            };
+            for row in rows {
                 let row = row?;
                 let name = row.user(ID).or_else(|| row.user(Tenant::PROPERTY));
                 let is_here = |name: &str| {
