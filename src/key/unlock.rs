@@ -55,6 +55,8 @@ pub fn unlock(
     provider: &dyn KeyProvider,
 ) -> Result<Unlocked, TenantKeyError> {
     let dataset = tenant.dataset();
+    // The provider is not asked for what must not be loaded; and it may take its time.
+    capability.allow(Operation::LoadKey, dataset.name())?;
     let record = KeyRecord::of(tenant)?;
     let mut was_loaded = false;
     let found = search(dataset, &record, provider, &mut |key| {

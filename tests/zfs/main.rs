@@ -29,6 +29,7 @@ mod history;
 mod hold;
 mod import;
 mod key;
+mod keys;
 mod kstat;
 mod layout;
 mod listing;
