@@ -1,7 +1,7 @@
 //! A store that fails in the middle of a rotation.
 
 use super::{One, is_right, quiet};
-use crate::support::gate::may;
+use crate::support::may;
 use helix_zfs::gate::Operation;
 use helix_zfs::key::{
     FileKeys, KeyError, KeyId, KeyMaterial, KeyProblem, KeyProvider, KeyStore, KeyVersion,

@@ -1,8 +1,8 @@
 //! A rotation that dies at each of its steps.
 
 use super::{One, is_right, quiet};
-use crate::support::gate::may;
 use crate::support::killed::{self, Ended};
+use crate::support::may;
 use crate::support::{zfs, zfs_get};
 use helix_zfs::Tenant;
 use helix_zfs::gate::Operation;

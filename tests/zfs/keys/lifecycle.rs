@@ -1,8 +1,8 @@
 //! Tenants unlocked and parked.
 
 use super::{One, encrypted, folder, id, lock, name, tenant};
-use crate::support::gate::{may, open_gate};
 use crate::support::{Mounted, Scratch};
+use crate::support::{may, open_gate};
 use helix_zfs::Tenant;
 use helix_zfs::gate::{Operation, RefusalReason, Scope};
 use helix_zfs::key::{

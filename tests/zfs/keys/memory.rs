@@ -5,8 +5,8 @@
 //! crates wipe it.
 
 use super::{encrypted, folder, id, name};
-use crate::support::gate::open_gate;
 use crate::support::killed::{self, Ended};
+use crate::support::open_gate;
 use crate::support::{Scratch, run, zfs};
 use helix_zfs::gate::{Operation, Scope};
 use helix_zfs::key::{

@@ -8,7 +8,7 @@ mod replica;
 mod rotation;
 mod vault;
 
-use crate::support::gate::may;
+use crate::support::may;
 use crate::support::{Scratch, unique};
 use helix_zfs::gate::Operation;
 use helix_zfs::key::{

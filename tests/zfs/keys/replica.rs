@@ -1,7 +1,7 @@
 //! What a rotation means to copies that were sent raw.
 
 use super::{One, lock, opens, quiet};
-use crate::support::gate::may;
+use crate::support::may;
 use crate::support::run;
 use helix_zfs::Tenant;
 use helix_zfs::gate::Operation;

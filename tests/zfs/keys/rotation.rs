@@ -1,8 +1,8 @@
 //! Keys that are rotated.
 
 use super::{One, encrypted, folder, id, lock, name, opens, quiet};
-use crate::support::gate::{may, open_gate};
 use crate::support::{Mounted, Scratch, zfs_get};
+use crate::support::{may, open_gate};
 use helix_zfs::gate::{Operation, RefusalReason, Scope};
 use helix_zfs::key::{
     FileKeys, KeyMaterial, KeyProvider, KeyRecord, KeyStore, KeyVersion, Rotated, RotationChange,

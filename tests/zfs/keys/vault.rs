@@ -9,7 +9,7 @@ mod https;
 mod proxy;
 
 use super::{is_right, name, opens, quiet, tenant};
-use crate::support::gate::may;
+use crate::support::may;
 use crate::support::{Scratch, unique, zfs_get};
 use helix_zfs::Tenant;
 use helix_zfs::gate::Operation;

@@ -16,7 +16,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct OpenGate {
     queue: Arc<SqliteQueue>,
     gate: Gate,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 pub(crate) fn open_gate() -> OpenGate {
@@ -25,14 +25,14 @@ pub(crate) fn open_gate() -> OpenGate {
     let audit = AuditLog::open(dir.path().join("audit.log")).expect("an audit log");
     let jobs: Arc<dyn JobQueue> = queue.clone();
     let gate = Gate::open(&zfs(), jobs, audit, Rules::allow_all()).expect("a gate");
-    OpenGate {
-        queue,
-        gate,
-        _dir: dir,
-    }
+    OpenGate { queue, gate, dir }
 }
 
 impl OpenGate {
+    pub(crate) fn audit_file(&self) -> std::path::PathBuf {
+        self.dir.path().join("audit.log")
+    }
+
     /// A capability for `operation` in `scope`, which lasts for `time`.
     pub(crate) fn grant(&self, operation: Operation, scope: Scope, time: Duration) -> Capability {
         let job = JobSpec::new(operation, scope, "a test");
