@@ -137,6 +137,14 @@ mod tests {
             "replicate pull t r --command c",
             "key status t -r",
             "key change t --key-file -",
+            "key unlock t --all --workers 2 --key-folder k",
+            "key unlock t --key-environment",
+            "key park t u --all --unmount",
+            "key rotate t --vault https://v:8200 --vault-authority a --vault-namespace n \
+             --vault-token-file f --vault-mount m --vault-path p/{key} --vault-transit t/k \
+             --keep-old 2 --adopt",
+            "key rotate t --vault https://v:8200 --vault-role-id r --vault-secret-id-file f",
+            "key rotate t --vault https://v:8200 --vault-kubernetes r",
             "completion zsh",
             "man --all .",
         ] {

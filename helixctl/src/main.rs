@@ -15,15 +15,22 @@ mod gate;
 mod keys;
 mod pages;
 mod progress;
+mod provider;
 mod quantity;
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use zeroizing_alloc::ZeroAlloc;
 
 use arguments::Arguments;
 use console::Console;
 use failure::{Exit, Failure};
+
+/// Wipes what is freed: keys and tokens pass through buffers of libraries that do not.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let matches = match Arguments::command().try_get_matches() {

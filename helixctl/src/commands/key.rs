@@ -3,11 +3,13 @@
 use clap::Subcommand;
 use helix_zfs::Tenant;
 use helix_zfs::gate::{Operation, Scope};
+use helix_zfs::key::KeyRecord;
 use helix_zfs::zfs_core::props::{KeyStatus, Properties};
 use helix_zfs::zfs_core::{Dataset, Zfs};
 use serde::Serialize;
 use serde_json::json;
 
+use super::stored_key::{Park, Rotate, Unlock};
 use crate::answer::{Answer, Rows, or_dash};
 use crate::console::{Console, Intent};
 use crate::failure::Failure;
@@ -51,6 +53,12 @@ pub(crate) enum Key {
         #[command(flatten)]
         key: KeyArguments,
     },
+    /// Loads keys of tenants, many at once, from where they are kept.
+    Unlock(Unlock),
+    /// Unloads keys of tenants.
+    Park(Park),
+    /// Gives a tenant a new key, and keeps it with the others; or finishes that.
+    Rotate(Rotate),
 }
 
 #[derive(Debug, Serialize)]
@@ -60,16 +68,19 @@ struct KeyJson {
     root: Option<String>,
     loaded: Option<bool>,
     format: Option<String>,
+    stored: Option<KeyRecord>,
 }
 
 impl KeyJson {
-    fn of(name: &str, props: &Properties) -> Self {
+    fn of(dataset: &Dataset, props: &Properties) -> Self {
         Self {
-            dataset: name.to_owned(),
+            dataset: dataset.name().to_string(),
             encryption: props.encryption().map(|it| it.to_string()),
             root: props.encryption_root().map(|it| it.to_string()),
             loaded: props.key_status().map(|it| it == KeyStatus::Available),
             format: props.key_format().map(|it| it.to_string()),
+            // What has no key of its own, or names none, has no record.
+            stored: KeyRecord::of(&Tenant::from(dataset.clone())).ok(),
         }
     }
 }
@@ -93,6 +104,9 @@ impl Key {
                 dataset.verify_key(&key.read(dataset.name().as_str(), false)?)?;
                 changed(&dataset, "verified", "the key is right")
             }
+            Self::Unlock(command) => command.run(console, &zfs),
+            Self::Park(command) => command.run(console, &zfs),
+            Self::Rotate(command) => command.run(console, &zfs),
             Self::Change { dataset, key } => {
                 let dataset = zfs.dataset(&dataset)?;
                 dataset.stat()?;
@@ -117,15 +131,23 @@ fn status(zfs: &Zfs, names: &[String], recursive: bool) -> Result<Answer, Failur
     let mut found = Vec::new();
     for name in names {
         let dataset = zfs.dataset(name)?;
-        found.push(KeyJson::of(name, &dataset.properties()?));
+        found.push(KeyJson::of(&dataset, &dataset.properties()?));
         if recursive {
             for entry in dataset.descendants()? {
-                let name = entry.name.as_str();
-                found.push(KeyJson::of(name, &zfs.dataset(name)?.properties()?));
+                let dataset = zfs.dataset(entry.name.as_str())?;
+                found.push(KeyJson::of(&dataset, &dataset.properties()?));
             }
         }
     }
-    let mut rows = Rows::new(&["DATASET", "ENCRYPTION", "KEY", "ROOT", "FORMAT"], "none");
+    let titles = [
+        "DATASET",
+        "ENCRYPTION",
+        "KEY",
+        "ROOT",
+        "FORMAT",
+        "STORED AS",
+    ];
+    let mut rows = Rows::new(&titles, "none");
     for key in &found {
         let loaded = key
             .loaded
@@ -138,9 +160,22 @@ fn status(zfs: &Zfs, names: &[String], recursive: bool) -> Result<Answer, Failur
             or_dash(loaded),
             or_dash(key.root.as_ref()),
             or_dash(key.format.as_ref()),
+            or_dash(key.stored.as_ref().map(stored)),
         ]);
     }
     Answer::new(&found, rows.text())
+}
+
+/// The name of a key, the version that opens the dataset, and that which is to.
+fn stored(record: &KeyRecord) -> String {
+    let mut text = record.id.to_string();
+    if let Some(version) = record.version {
+        text += &format!(" {version}");
+    }
+    if let Some(next) = record.pending() {
+        text += &format!(" (to be {next})");
+    }
+    text
 }
 
 fn changed(dataset: &Dataset, what: &str, said: &str) -> Result<Answer, Failure> {

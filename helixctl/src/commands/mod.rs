@@ -8,4 +8,5 @@ pub(crate) mod quota;
 pub(crate) mod replicate;
 pub(crate) mod retain;
 pub(crate) mod status;
+mod stored_key;
 pub(crate) mod tenant;

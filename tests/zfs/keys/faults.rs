@@ -130,10 +130,8 @@ fn a_store_with(fault: Fault) {
             assert_eq!(Some(is_right(&one.tenant, &one.keys)), one.record().version);
         }
         if !store.came_to_it() {
-            assert_eq!(
-                outcome.unwrap().from.map(|from| from.0 + 1),
-                Some(one.version().0)
-            );
+            assert_eq!(outcome.unwrap().to, opens);
+            assert_eq!(one.version(), opens);
             break;
         }
     }
