@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::answer::Answer;
-use crate::commands::{clone, guard, key, layout, quota, replicate, status, tenant};
+use crate::commands::{clone, gate, guard, key, layout, quota, replicate, status, tenant};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::pages;
@@ -71,6 +71,9 @@ pub(crate) enum Command {
     /// Keys of encrypted datasets.
     #[command(subcommand)]
     Key(key::Key),
+    /// The jobs for which changes are made, the rules, and the audit log.
+    #[command(subcommand)]
+    Gate(gate::Gate),
     /// Writes a shell's completions to standard output.
     Completion(pages::Completion),
     /// Writes the manual page to standard output, or all pages into a folder.
@@ -88,6 +91,7 @@ impl Command {
             Self::Quota(command) => command.run(console),
             Self::Replicate(command) => command.run(console),
             Self::Key(command) => command.run(console),
+            Self::Gate(command) => command.run(console),
             Self::Completion(command) => command.run(),
             Self::Man(command) => command.run(),
         }
@@ -145,6 +149,19 @@ mod tests {
              --keep-old 2 --adopt",
             "key rotate t --vault https://v:8200 --vault-role-id r --vault-secret-id-file f",
             "key rotate t --vault https://v:8200 --vault-kubernetes r",
+            "gate submit snapshot t/a t/b --reason r --payload {} --key k --in 1h --within 2h \
+             --attempts 3 --backoff 1s --longest-backoff 1m",
+            "gate jobs --state dead --state done --operation send --actor a --last 3",
+            "gate show 0-1",
+            "gate cancel 0-1",
+            "gate revive 0-1",
+            "gate forget --older-than 90d",
+            "gate audit --kind use --operation send --object t/a --actor a --job 0-1 --since 2h \
+             --until 1h --last 5 --file f",
+            "gate audit --verify --pool t --pool u",
+            "gate audit --verify --without-pools",
+            "gate rules",
+            "gate may snapshot t/a",
             "completion zsh",
             "man --all .",
         ] {

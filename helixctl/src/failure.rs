@@ -73,7 +73,8 @@ impl Exit {
         (
             Self::Attention,
             "Done, and what was looked at needs attention: a pool that is not healthy, a threshold \
-             that was passed, bytes that do not fit, a plan with changes under --check.",
+             that was passed, bytes that do not fit, a plan with changes under --check, an \
+             audit log that is broken.",
         ),
     ];
 

@@ -6,10 +6,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use helix_zfs::gate::audit::AuditLog;
+use helix_zfs::gate::audit::{AuditError, AuditLog};
 use helix_zfs::gate::{
-    Capability, Gate, GateError, GateRunError, JobSpec, Operation, Refusal, Rules, RulesError,
-    Scope, SqliteQueue,
+    Capability, Gate, GateError, GateRunError, JobSpec, Operation, QueueError, Refusal, Rules,
+    RulesError, Scope, SqliteQueue,
 };
 use helix_zfs::zfs_core::Zfs;
 
@@ -33,7 +33,7 @@ impl GateFolder {
     }
 
     /// The queue of jobs.
-    pub(crate) fn jobs(&self) -> PathBuf {
+    fn jobs(&self) -> PathBuf {
         self.0.join("jobs.db")
     }
 
@@ -43,7 +43,7 @@ impl GateFolder {
     }
 
     /// The rules, which need not be there.
-    pub(crate) fn rules_file(&self) -> PathBuf {
+    fn rules_file(&self) -> PathBuf {
         self.0.join("rules.toml")
     }
 
@@ -58,14 +58,28 @@ impl GateFolder {
         }
     }
 
-    /// Opens the gate. A folder that is not there yet is made, for its owner alone.
-    pub(crate) fn open(&self, zfs: &Zfs) -> Result<Gate, Failure> {
+    /// Opens the queue, which must be there.
+    pub(crate) fn queue(&self) -> Result<SqliteQueue, Failure> {
+        let path = self.jobs();
+        match path.metadata() {
+            Ok(_) => Ok(SqliteQueue::open(path)?),
+            Err(error) => Err(Failure::io(&path.display().to_string(), &error)),
+        }
+    }
+
+    /// Opens the queue. A folder that is not there yet is made, for its owner alone.
+    pub(crate) fn make_queue(&self) -> Result<SqliteQueue, Failure> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.0)
             .map_err(|error| Failure::io(&self.0.display().to_string(), &error))?;
-        let queue = SqliteQueue::open(self.jobs()).map_err(GateError::from)?;
+        Ok(SqliteQueue::open(self.jobs())?)
+    }
+
+    /// Opens the gate, and makes what is not there yet.
+    pub(crate) fn open(&self, zfs: &Zfs) -> Result<Gate, Failure> {
+        let queue = self.make_queue()?;
         let audit = AuditLog::open(self.audit()).map_err(GateError::from)?;
         Ok(Gate::open(zfs, Arc::new(queue), audit, self.rules()?)?)
     }
@@ -76,6 +90,11 @@ fn wrong_rules(path: &Path, error: &RulesError) -> Failure {
 }
 
 impl Console {
+    /// Under whose name a change is put on record.
+    pub(crate) fn actor(&self) -> String {
+        self.global().actor.clone().unwrap_or_else(user)
+    }
+
     /// Does `work` as a job: it is submitted, leased and granted by the gate, and put on record.
     ///
     /// Nobody else could do it, so that it is not tried again when it fails.
@@ -86,8 +105,7 @@ impl Console {
         scope: Scope,
         work: impl FnOnce(&Capability) -> Result<T, E>,
     ) -> Result<T, Failure> {
-        let actor = self.global().actor.clone().unwrap_or_else(user);
-        let job = JobSpec::new(operation, scope, actor)
+        let job = JobSpec::new(operation, scope, self.actor())
             .reason(format!("helixctl {}", self.command()))
             .max_attempts(1);
         let work = |capability: &Capability| work(capability).map_err(Into::into);
@@ -102,8 +120,7 @@ impl Console {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Self::new(Exit::Denied, refusal.to_string())
-            .advice("see `helixctl gate` for the rules, and for who may")
+        Self::new(Exit::Denied, refusal.to_string()).advice("see `helixctl gate rules`")
     }
 }
 
@@ -111,11 +128,46 @@ impl From<GateError> for Failure {
     fn from(error: GateError) -> Self {
         match error {
             GateError::Refused(refusal) => refusal.into(),
+            GateError::Queue(error) => error.into(),
+            GateError::Audit(error) => error.into(),
             GateError::NotDue { .. } | GateError::NotLeased { .. } | GateError::TooLate { .. } => {
                 Self::refused(error.to_string())
             }
             _ => Self::new(Exit::Failed, error.to_string()),
         }
+    }
+}
+
+impl From<QueueError> for Failure {
+    fn from(error: QueueError) -> Self {
+        let exit = match &error {
+            QueueError::NotFound { .. } => Exit::NotFound,
+            QueueError::LeaseLost { .. }
+            | QueueError::State { .. }
+            | QueueError::KeyTaken { .. } => Exit::Refused,
+            QueueError::Invalid { .. } => Exit::Usage,
+            QueueError::Permissions { .. } => Exit::Denied,
+            // All others are the store's.
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        let exit = match &error {
+            AuditError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Exit::NotFound
+            }
+            AuditError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Exit::Denied
+            }
+            AuditError::Unsafe { .. } => Exit::Denied,
+            AuditError::Zfs(error) => Exit::of(error.kind()),
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error.to_string())
     }
 }
 

@@ -71,6 +71,7 @@ macro_rules! for_each_test {
             the_oldest_is_first,
             a_cancelled_job_is_nobodys,
             jobs_are_listed,
+            old_jobs_are_forgotten,
             an_unknown_job_is_not_found,
             what_no_queue_can_hold_is_refused,
             many_workers_do_each_job_once,
@@ -471,6 +472,30 @@ pub(crate) fn jobs_are_listed(open: Open<'_>) {
         names(JobFilter::new().operation(Operation::Destroy).actor("ada")),
         []
     );
+}
+
+pub(crate) fn old_jobs_are_forgotten(open: Open<'_>) {
+    let queue = open();
+    let queued = queue.submit(&spec()).unwrap();
+    let leased = queue.submit(&spec()).unwrap();
+    queue.lease_job(&leased, "worker", LONG).unwrap().unwrap();
+    let done = queue.submit(&spec().key("again")).unwrap();
+    let held = queue.lease_job(&done, "worker", LONG).unwrap().unwrap();
+    queue.complete(&held, "").unwrap();
+    let cancelled = queue.submit(&spec()).unwrap();
+    queue.cancel(&cancelled).unwrap();
+    let ended = queue.job(&done).unwrap().ended.unwrap();
+    // Nothing ended before the first end.
+    assert_eq!(queue.forget(ended).unwrap(), 0);
+    assert_eq!(queue.forget(SystemTime::now() + LONG).unwrap(), 2);
+    assert_eq!(queue.forget(SystemTime::now() + LONG).unwrap(), 0);
+    for gone in [&done, &cancelled] {
+        assert!(matches!(queue.job(gone), Err(QueueError::NotFound { .. })));
+    }
+    for stays in [&queued, &leased] {
+        queue.job(stays).unwrap();
+    }
+    assert_ne!(queue.submit(&spec().key("again")).unwrap(), done);
 }
 
 pub(crate) fn an_unknown_job_is_not_found(open: Open<'_>) {

@@ -1,6 +1,7 @@
 //! The program, run as a person or a script would run it.
 
 mod clones;
+mod gates;
 mod guards;
 mod keys;
 mod program;

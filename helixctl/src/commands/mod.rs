@@ -1,6 +1,8 @@
 //! The subcommands, one a module.
 
+pub(crate) mod audit;
 pub(crate) mod clone;
+pub(crate) mod gate;
 pub(crate) mod guard;
 pub(crate) mod key;
 pub(crate) mod layout;

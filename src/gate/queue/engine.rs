@@ -516,6 +516,17 @@ pub(super) fn cancel(store: &impl Store, id: &JobId) -> Result<(), QueueError> {
     })
 }
 
+pub(super) fn forget(store: &impl Store, before: SystemTime) -> Result<u64, QueueError> {
+    store.transaction("forget jobs", true, &mut |transaction| {
+        let forgotten = transaction.run(
+            "DELETE FROM helix_jobs
+             WHERE state IN ('done', 'dead', 'cancelled') AND ended < $1 RETURNING seq",
+            &[Value::moment(before)],
+        )?;
+        Ok(forgotten.len() as u64)
+    })
+}
+
 /// The queue's methods, for a store.
 macro_rules! job_queue {
     ($queue:ty) => {
@@ -568,6 +579,10 @@ macro_rules! job_queue {
 
             fn cancel(&self, job: &JobId) -> Result<(), QueueError> {
                 engine::cancel(self, job)
+            }
+
+            fn forget(&self, moment: SystemTime) -> Result<u64, QueueError> {
+                engine::forget(self, moment)
             }
         }
     };

@@ -33,7 +33,7 @@ mod spec;
 mod sqlite;
 
 use std::fmt::Debug;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::Operation;
 
@@ -154,4 +154,12 @@ pub trait JobQueue: Debug + Send + Sync {
     ///
     /// [`QueueError::State`]: it is done, or dead. [`QueueError::NotFound`].
     fn cancel(&self, job: &JobId) -> Result<(), QueueError>;
+
+    /// Removes the jobs that were done, died or were cancelled before `moment`, and says how many
+    /// there were. Their idempotency keys are free then.
+    ///
+    /// # Errors
+    ///
+    /// As for all.
+    fn forget(&self, moment: SystemTime) -> Result<u64, QueueError>;
 }
