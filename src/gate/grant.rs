@@ -56,7 +56,7 @@ impl Gate {
     ///
     /// # Errors
     ///
-    /// None as yet.
+    /// None so far: what it opens is open already.
     pub fn open(
         zfs: &Zfs,
         queue: Arc<dyn JobQueue>,
