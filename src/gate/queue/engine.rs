@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::job::check_lease;
+use super::transition::check_lease;
 use super::{AfterFailure, Job, JobFilter, JobId, JobSpec, Lease, QueueError, moment};
 use crate::gate::Operation;
 

@@ -31,6 +31,8 @@ mod postgres;
 mod spec;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod transition;
 
 use std::fmt::Debug;
 use std::time::{Duration, SystemTime};
