@@ -226,7 +226,8 @@ impl GroupCommit {
     }
 
     /// As [`snapshot`](Self::snapshot), as a future. It has to be polled within a runtime of tokio's
-    /// that has its timer enabled. The kernel is called on a thread for blocking calls.
+    /// that has its timer enabled. The kernel is called on a thread for blocking calls. The capability is
+    /// asked on the thread that polls, which waits for the record to be on disk.
     ///
     /// A future that is dropped while its request waits takes it back. After that the snapshot is
     /// taken, and nobody is told; a batch that the future leads is carried out for the others.

@@ -21,6 +21,7 @@ mod events;
 mod examples;
 mod fault;
 mod gate;
+mod gate_calls;
 mod group_commit;
 mod guard_rail;
 mod helix;

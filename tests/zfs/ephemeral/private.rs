@@ -1,7 +1,7 @@
 //! Clones that only their own thread and its processes see.
 
 use super::{HOUR, Place, patiently, refused};
-use crate::support::{Mounted, TENANT, allowed, as_user, killed, zfs};
+use crate::support::{Mounted, TENANT, allowed, as_user, killed, may, zfs};
 use helix_zfs::ephemeral::{
     Ephemeral, EphemeralClone, EphemeralError, EphemeralMount, EphemeralSpec, InUse, Reaper,
 };
@@ -183,7 +183,8 @@ fn what_a_killed_process_left_is_reaped_when_it_expires() {
         let spec = EphemeralSpec::new(&area, "anna", "to die", HOUR);
         let make = |name: &str, mount| {
             let spec = spec.clone().name(name).mount(mount);
-            Ephemeral::create(allowed(Operation::CloneEphemeral), &snapshot, &spec).unwrap()
+            let create = may(Operation::CloneEphemeral, &area);
+            Ephemeral::create(create, &snapshot, &spec).unwrap()
         };
         let _unmounted = make("no", EphemeralMount::No);
         let _mounted = make("at", EphemeralMount::At(folder.into()));

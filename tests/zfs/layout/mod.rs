@@ -38,7 +38,7 @@ fn tenant(key: &str, properties: &[(&str, &str)]) -> DatasetLayout {
 }
 
 /// The pool that tests share, and in it a filesystem of the test's own.
-fn shared(scratch: &Scratch) -> (Layout, DeviceMap) {
+pub(crate) fn shared(scratch: &Scratch) -> (Layout, DeviceMap) {
     let pool = zfs().pool(Dataset::name(scratch).pool()).unwrap();
     let status = pool.status().unwrap();
     let device = status.root.children[0].path.clone().unwrap();

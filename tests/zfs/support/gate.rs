@@ -43,6 +43,13 @@ impl OpenGate {
     }
 }
 
+static GATE: LazyLock<OpenGate> = LazyLock::new(open_gate);
+
+/// A capability of this process's gate.
+pub(crate) fn grant(operation: Operation, scope: Scope, time: Duration) -> Capability {
+    GATE.grant(operation, scope, time)
+}
+
 /// A capability for `operation` in the whole pool that `name` is in, for tests that are about something
 /// else. It ends with the process.
 pub(crate) fn may(operation: Operation, name: &impl AsRef<DatasetName>) -> &'static Capability {
@@ -57,7 +64,6 @@ pub(crate) fn allowed(operation: Operation) -> &'static Capability {
 /// As [`may`], in the pool of that name.
 pub(crate) fn may_in(operation: Operation, pool: &str) -> &'static Capability {
     type Granted = BTreeMap<(Operation, String), &'static Capability>;
-    static GATE: LazyLock<OpenGate> = LazyLock::new(open_gate);
     static GRANTED: Mutex<Granted> = Mutex::new(BTreeMap::new());
     let key = (operation, pool.to_owned());
     let mut granted = GRANTED.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@
 mod gate;
 pub(crate) mod killed;
 
-pub(crate) use gate::{allowed, may, may_in, open_gate};
+pub(crate) use gate::{allowed, grant, may, may_in, open_gate};
 
 use helix_zfs::zfs_core::{CreateOptions, Dataset, PoolName, Zfs};
 use rustix::mount::{MountFlags, UnmountFlags, mount};
