@@ -21,6 +21,8 @@
 mod absorb;
 mod decide;
 mod guard;
+#[cfg(test)]
+mod model;
 mod types;
 
 use std::time::{Duration, SystemTime};
@@ -152,7 +154,7 @@ impl Machine {
     fn has_lease(&self, state: &State, standing: Standing, now: SystemTime) -> bool {
         state.fence.as_ref().is_some_and(|fence| {
             self.holds(fence, standing)
-                && (later(now, self.policy.clock_margin) < fence.until
+                && (later(now, self.policy.clock_margin) <= fence.until
                     || !self.enforces(Guard::OwnLease))
         })
     }
