@@ -1,6 +1,7 @@
 use std::time::SystemTime;
 
 use super::super::fence::{Fence, SnapshotMark};
+use super::super::policy::LagLimit;
 use super::guard::Guard;
 use super::types::{Action, Command, Declined, Role, Standing};
 use super::{Machine, State, later};
@@ -172,7 +173,8 @@ impl Machine {
     }
 
     fn too_far_behind(&self, state: &State, fence: &Fence) -> Option<Declined> {
-        if state.wish == Some(Command::Promote { accept_lag: true }) {
+        let any = self.policy.lag == LagLimit::default();
+        if any || state.wish == Some(Command::Promote { accept_lag: true }) {
             return None;
         }
         let Some((seen, mut lag)) = state.source.seen else {

@@ -30,6 +30,8 @@ pub(super) struct Rules {
     pub(super) policy: Policy,
     /// Whether the store compares revisions.
     pub(super) compares: bool,
+    /// The node that is down all the time.
+    pub(super) down: Option<usize>,
     /// Whether sources may turn out unhealthy.
     pub(super) sickness: bool,
 }
@@ -177,6 +179,22 @@ impl World {
         }
         world.lineages.push(0b11);
         world.nodes[0].chain.push((1, true));
+        world.reports.push(Report {
+            from: 2,
+            to: 0,
+            epoch: 1,
+            snapshot: 1,
+        });
+        world
+    }
+
+    /// The lease is over, and one replica has, and tells, what the other does not have.
+    pub(super) fn with_a_report_on_its_way(rules: &Rules, budget: Budget) -> Self {
+        let mut world = Self::new(rules, budget);
+        world.fence.until = now() - 4 * rules.policy.clock_margin;
+        world.lineages.push(0b11);
+        world.nodes[0].chain.push((1, true));
+        world.nodes[2].chain = vec![(0, true), (1, true)];
         world.reports.push(Report {
             from: 2,
             to: 0,
@@ -413,6 +431,10 @@ impl World {
                         Event::FenceMoved(now)
                     });
                 }
+                let gives_back = new.epoch > self.fence.epoch && new.holder != name(at);
+                if gives_back && self.nodes[at].written {
+                    return Err(Wrong::LostByUndo);
+                }
                 if new.acknowledged != self.fence.acknowledged {
                     self.acknowledges(rules, at, &new)?;
                 }
@@ -524,7 +546,7 @@ impl World {
             world.passes(rules);
             visit(Change::Time, Ok(world));
         }
-        for at in 0..self.nodes.len() {
+        for at in (0..self.nodes.len()).filter(|at| rules.down != Some(*at)) {
             if self.nodes[at].doing.is_some() {
                 self.changes(rules, at, visit);
             } else {
@@ -712,6 +734,7 @@ impl Rules {
                 .collect(),
             policy,
             compares: true,
+            down: None,
             sickness: false,
         }
     }
