@@ -11,7 +11,7 @@ use crate::replicate::{Job, Outcome, ReplicaStatus, Replicator, Survey};
 use super::fence::SnapshotMark;
 use super::policy::{Follow, Lag};
 use super::role::EPOCH;
-use super::{ReplicaError, Site, SiteRole};
+use super::{ReplicaError, Site, SiteRole, SiteState};
 
 /// How often a follower asks that follows on change.
 const ASKS: Duration = Duration::from_secs(1);
@@ -237,9 +237,18 @@ impl Site {
     pub fn snapshots(&self) -> Result<Vec<SnapshotMark>, ReplicaError> {
         let state = self.state()?;
         match state.role {
-            SiteRole::Replica => return self.verified(),
-            SiteRole::Absent => return Ok(Vec::new()),
-            _ => {}
+            SiteRole::Replica => self.verified(),
+            _ => self.all_snapshots(&state),
+        }
+    }
+
+    /// All snapshots of the data, oldest first.
+    pub(super) fn all_snapshots(
+        &self,
+        state: &SiteState,
+    ) -> Result<Vec<SnapshotMark>, ReplicaError> {
+        if state.role == SiteRole::Absent {
+            return Ok(Vec::new());
         }
         let dataset = self.zfs.dataset(state.dataset.as_str())?;
         let mut snapshots = dataset.snapshots(&SnapshotFilter::new())?;

@@ -134,14 +134,24 @@ impl Site {
         &self,
         acknowledged: Option<&SnapshotMark>,
     ) -> Result<Candidate, ReplicaError> {
-        let snapshots = match self.state()?.role {
-            SiteRole::Replica | SiteRole::Promoting => self.verified()?,
-            _ => self.snapshots()?,
+        let state = self.state()?;
+        let all = self.all_snapshots(&state)?;
+        let verified = match state.role {
+            SiteRole::Replica | SiteRole::Promoting => self.verified()?.pop(),
+            _ => all.last().cloned(),
         };
-        let has = |mark: &SnapshotMark| snapshots.iter().any(|have| have.guid == mark.guid);
+        // One that the replica had before it was one, or that came with a later one, was never
+        // verified by itself. What comes after it was.
+        let newest = verified
+            .as_ref()
+            .and_then(|mark| all.iter().position(|have| have.guid == mark.guid));
+        let has = |mark: &SnapshotMark| {
+            let place = all.iter().position(|have| have.guid == mark.guid);
+            place.is_some() && place <= newest
+        };
         Ok(Candidate {
-            has_acknowledged: acknowledged.is_some_and(has),
-            verified: snapshots.last().cloned(),
+            has_acknowledged: acknowledged.is_none_or(has),
+            verified,
         })
     }
 
