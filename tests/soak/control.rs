@@ -293,11 +293,11 @@ impl Control<'_> {
                 times.1 = times.1.max(end);
             }
             ["count", what] => self.counters.add(what, 1),
-            ["role", role, epoch, before] => {
+            ["role", role, epoch] => {
                 self.counters.add(&format!("became-{role}"), 1);
                 let seconds = self.start.elapsed().as_secs();
                 println!(
-                    "soak: {seconds} s: {} is {role}, epoch {epoch}, and was {before}",
+                    "soak: {seconds} s: {} is {role}, epoch {epoch}",
                     NODES[node]
                 );
             }
@@ -360,8 +360,8 @@ impl Control<'_> {
             "kills",
             "replications",
             "rotations",
-            "promotions",
-            "rebuilds",
+            "became-promoted",
+            "became-rebuilding",
         ] {
             if self.count(what) == 0 {
                 self.wrong.push(format!("no {what}"));

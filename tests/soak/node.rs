@@ -1,34 +1,34 @@
-//! A node: the state machine, and what does its actions.
+//! A node's process: the node itself, what serves its data, and a writer that asks it first.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use helix_zfs::Tenant;
 use helix_zfs::gate::Operation;
-use helix_zfs::key::{KeyProvider, RotationOptions, rotate};
+use helix_zfs::key::{FileKeys, KeyProvider, RotationOptions, rotate};
 use helix_zfs::replica::{
-    Action, Candidate, Command, Event, FenceError, FencingStore, Follower, Lag, Machine, NodeName,
-    Promotion, ReplicaError, Role, SiteRole, SnapshotMark, Standing, State,
+    Channel, Command, Grants, Inbox, Machine, Node, NodeName, NodeServer, Notice, Standing,
 };
-use helix_zfs::replicate::{Problem, Replicator, Source};
-use helix_zfs::zfs_core::ErrorKind;
+use helix_zfs::zfs_core::key::WrappingKey;
 use helix_zfs::zfs_core::mount::{MountOptions, UnmountMode};
+use helix_zfs::zfs_core::props::UserProps;
+use helix_zfs::zfs_core::{DatasetName, ErrorKind, Zfs};
 
 use crate::Dice;
-use crate::place::{NODES, Place, data_of, group, job, key_id, policy, ports};
+use crate::place::{NODES, Place, data_of, group, job, key_id, policy, pool, port};
 
 /// How long one node waits for the other's answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-const TICK: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(20);
+const TURN: Duration = Duration::from_millis(250);
 /// How many files are written to, over and over.
 const FILES: u64 = 32;
+const ROTATES: Duration = Duration::from_secs(15);
 
 /// Says something to the process that started this one, in one write.
 fn tell(line: &str) {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     // It may be gone.
     let _ = out.write_all(format!("{line}\n").as_bytes());
     let _ = out.flush();
@@ -40,78 +40,103 @@ fn count(what: &str) {
 
 pub(crate) fn run(name: &str, folder: &Path) -> ! {
     let place = Place::new(name, folder);
-    let (events, heard) = channel();
-    listen(&place, events.clone());
-    commands(events);
     let machine = Machine::new(&place.name, NODES.len() - 1, &policy());
-    let mut node = Node {
-        machine,
-        state: State::default(),
+    let mut node = Node::new(&place.site, machine, &group(), place.fences.clone());
+    let me = place.name.clone();
+    for other in NODES.iter().filter(|other| **other != name) {
+        let (me, other) = (me.clone(), NodeName::new(*other).unwrap());
+        let data = data_of(other.as_str());
+        let to = port(other.as_str());
+        node = node.peer(&other, &data, move || connect(&me, to));
+    }
+    let (zfs, keys) = (place.zfs.clone(), place.keys.clone());
+    let chain = DatasetName::new(&format!("{}/copy/chain", pool(name))).unwrap();
+    let node = node.key(move || key(&zfs, &keys, &chain));
+    listen(&place, node.server());
+    commands(node.inbox());
+    let writer = Writer {
         dice: Dice(u64::from(std::process::id())),
         place,
-        written: false,
-        snapshotted: Instant::now(),
         rotated: Instant::now(),
+        standing: None,
     };
-    node.live(&heard)
+    let outcome = live(node, writer);
+    panic!("{outcome:?}");
 }
 
-/// Serves the data, and takes reports.
-fn listen(place: &Place, events: Sender<Event>) {
-    let (data_port, report_port) = ports(place.name.as_str());
-    let local = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
-    let source = Source::new(&place.zfs).offer(place.site.data());
+/// The newest key that opens the chain.
+fn key(zfs: &Zfs, keys: &FileKeys, chain: &DatasetName) -> Result<WrappingKey, String> {
+    let chain = zfs.dataset(chain.as_str()).map_err(|e| e.to_string())?;
+    let versions = keys.versions(&key_id()).map_err(|e| e.to_string())?;
+    for version in versions.into_iter().rev() {
+        let key = keys
+            .version(&key_id(), version)
+            .map_err(|e| e.to_string())?;
+        let key = key.wrapping_key();
+        match chain.verify_key(&key) {
+            Ok(()) => return Ok(key),
+            Err(error) if error.kind() == ErrorKind::WrongKey => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Err("no key opens the chain".to_owned())
+}
+
+/// A connection to the node that listens there. It says first who it is.
+fn connect(me: &NodeName, to: u16) -> io::Result<Box<dyn Channel>> {
+    let mut channel = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, to).into(), PATIENCE)?;
+    channel.set_read_timeout(Some(PATIENCE))?;
+    channel.set_write_timeout(Some(PATIENCE))?;
+    channel.set_nodelay(true)?;
+    writeln!(channel, "{me}")?;
+    Ok(Box::new(channel))
+}
+
+/// Serves the data.
+fn listen(place: &Place, server: NodeServer) {
     let (gate, pool) = (place.gate.clone(), place.pool.clone());
-    let listener = local(data_port);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port(place.name.as_str()))).unwrap();
     std::thread::spawn(move || {
         for connection in listener.incoming().flatten() {
-            let source = source.clone();
-            let (gate, pool) = (gate.clone(), pool.clone());
+            let (server, gate, pool) = (server.clone(), gate.clone(), pool.clone());
             std::thread::spawn(move || {
-                let _ = connection.set_read_timeout(Some(PATIENCE * 3));
-                let _ = connection.set_write_timeout(Some(PATIENCE * 3));
-                // The other node says what went wrong.
-                let _ = job(&gate, &pool, Operation::Send, |capability| {
-                    source.serve(capability, connection)
+                let served = job(&gate, &pool, Operation::Send, |capability| {
+                    serve(&server, capability, connection)
                 });
+                if let Err(why) = served {
+                    tell(&format!("note serving: {why}"));
+                }
             });
         }
     });
-    let listener = local(report_port);
-    std::thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            for line in BufReader::new(connection).lines().map_while(Result::ok) {
-                let words: Vec<&str> = line.split(' ').collect();
-                let [node, epoch, guid, name] = words[..] else {
-                    continue;
-                };
-                let event = Event::Held {
-                    node: NodeName::new(node).unwrap(),
-                    epoch: epoch.parse().unwrap(),
-                    mark: SnapshotMark {
-                        guid: guid.parse().unwrap(),
-                        name: name.to_owned(),
-                    },
-                };
-                if events.send(event).is_err() {
-                    return;
-                }
-            }
-        }
-    });
+}
+
+fn serve(
+    server: &NodeServer,
+    capability: &helix_zfs::gate::Capability,
+    connection: TcpStream,
+) -> Result<(), String> {
+    let text = |error: io::Error| error.to_string();
+    connection.set_read_timeout(Some(PATIENCE)).map_err(text)?;
+    connection.set_write_timeout(Some(PATIENCE)).map_err(text)?;
+    connection.set_nodelay(true).map_err(text)?;
+    // One byte at a time: what follows the line belongs to the replication.
+    let mut one_by_one = BufReader::with_capacity(1, &connection);
+    let mut name = String::new();
+    one_by_one.read_line(&mut name).map_err(text)?;
+    let by = NodeName::new(name.trim_end()).map_err(|error| error.to_string())?;
+    let served = server.serve(capability, &by, &connection);
+    served.map_err(|error| error.to_string())
 }
 
 /// What the process that started this one asks for.
-fn commands(events: Sender<Event>) {
+fn commands(inbox: Inbox) {
     std::thread::spawn(move || {
-        for line in std::io::stdin().lines().map_while(Result::ok) {
-            let command = match line.as_str() {
-                "promote" => Command::Promote { accept_lag: true },
-                "hand-over" => Command::HandOver,
+        for line in io::stdin().lines().map_while(Result::ok) {
+            match line.as_str() {
+                "promote" => inbox.command(Command::Promote { accept_lag: true }),
+                "hand-over" => inbox.command(Command::HandOver),
                 other => panic!("{other:?}"),
-            };
-            if events.send(Event::Command(command)).is_err() {
-                return;
             }
         }
         // Nobody is there any more.
@@ -119,313 +144,77 @@ fn commands(events: Sender<Event>) {
     });
 }
 
-struct Node {
-    machine: Machine,
-    state: State,
-    dice: Dice,
-    place: Place,
-    /// Whether this process wrote since the node took over.
-    written: bool,
-    snapshotted: Instant,
-    rotated: Instant,
+/// Turns for ever, under four jobs that last as long as the process.
+fn live(mut node: Node, mut writer: Writer) -> Result<(), String> {
+    let (gate, pool) = (writer.place.gate.clone(), writer.place.pool.clone());
+    job(&gate, &pool, Operation::Receive, |receive| {
+        job(&gate, &pool, Operation::PromoteReplica, |promote| {
+            job(&gate, &pool, Operation::RebuildReplica, |rebuild| {
+                job(&gate, &pool, Operation::Snapshot, |snapshot| {
+                    let grants = Grants {
+                        receive,
+                        promote,
+                        rebuild,
+                        snapshot,
+                    };
+                    loop {
+                        node.turn(grants, &mut |notice| writer.hears(&notice));
+                        writer.works(&node);
+                        std::thread::sleep(TURN);
+                    }
+                    #[allow(unreachable_code, reason = "the type of a job's outcome")]
+                    Ok::<(), String>(())
+                })
+            })
+        })
+    })
 }
 
-impl Node {
-    fn live(&mut self, heard: &Receiver<Event>) -> ! {
-        let standing = loop {
-            match self.place.site.state() {
-                Ok(state) => break state.standing().expect("it has a part in the group"),
-                Err(error) => tell(&format!("note state: {error}")),
-            }
-            std::thread::sleep(TICK);
-        };
-        self.hears(Event::Started(standing));
-        if let Some(newest) = self.held().unwrap_or_default().pop() {
-            self.hears(Event::Snapshot(newest));
-        }
-        loop {
-            while let Ok(event) = heard.try_recv() {
-                self.hears(event);
-            }
-            self.hears(Event::Tick);
-            if self.may_write() {
-                self.works();
-            }
-            std::thread::sleep(TICK);
-        }
-    }
+struct Writer {
+    dice: Dice,
+    place: Place,
+    rotated: Instant,
+    standing: Option<Standing>,
+}
 
-    fn may_write(&self) -> bool {
-        self.machine.may_write(&self.state, SystemTime::now())
-    }
-
-    /// An event, and all that follows from it.
-    fn hears(&mut self, event: Event) {
-        let mut events = vec![event];
-        while let Some(event) = events.pop() {
-            let before = self.state.standing();
-            let (state, actions) = self.machine.step(&self.state, SystemTime::now(), event);
-            self.state = state;
-            if let (Some(before), Some(now)) = (before, self.state.standing()) {
-                if before != now {
-                    tell(&format!("role {} {} {}", now.role, now.epoch, before.role));
+impl Writer {
+    fn hears(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Became(standing, writable) => {
+                if self.standing.map(|before| before.role) != Some(standing.role) {
+                    tell(&format!("role {} {}", standing.role, standing.epoch));
+                }
+                self.standing = Some(*standing);
+                if !writable {
+                    self.unmount();
                 }
             }
-            for action in actions {
-                events.extend(self.does(action));
-            }
-        }
-    }
-
-    /// Does an action, and says what came of it.
-    fn does(&mut self, action: Action) -> Option<Event> {
-        let done = match action {
-            Action::ReadFence => Ok(match self.place.fences.read(&group()) {
-                Ok(Some(fence)) => Event::Fence(fence),
-                Ok(None) => Event::NoFence,
-                Err(_) => Event::StoreFailed,
-            }),
-            Action::WriteFence { expected, new } => {
-                let store = &self.place.fences;
-                Ok(match store.swap(&group(), Some(expected), &new) {
-                    Ok(()) => Event::Fence(new),
-                    Err(FenceError::Moved { now, .. }) => Event::FenceMoved(*now),
-                    Err(_) => Event::StoreFailed,
-                })
-            }
-            Action::Become { standing, writable } => self.becomes(standing, writable),
-            Action::Verify { acknowledged } => self.verifies(acknowledged.as_ref()),
-            Action::Follow { source } => Ok(self.follows(&source)),
-            Action::Report {
-                source,
-                epoch,
-                mark,
-            } => {
-                self.reports(&source, epoch, &mark);
-                return None;
-            }
-            Action::Announce(mark) => {
+            Notice::Acknowledged(mark) => {
                 tell(&format!("acknowledged {} {}", mark.guid, mark.name));
-                return None;
             }
-            Action::Decline(why) => {
-                tell(&format!("note declined: {why}"));
+            Notice::Snapshot(_) => count("snapshots"),
+            Notice::Followed(_) => count("replications"),
+            Notice::Declined(why) => {
                 count("declined");
-                return None;
+                tell(&format!("note declined: {why}"));
             }
-            // Nobody undoes here, so what took over stays what it is, or was replaced.
-            Action::LookForWrites => Ok(Event::Written),
-            Action::Rebuild { source } => self.rebuilds(&source),
-            other => panic!("{other:?}"),
-        };
-        Some(done.unwrap_or_else(|why| {
-            tell(&format!("note {why}"));
-            count("failed-actions");
-            Event::ActionFailed
-        }))
-    }
-
-    fn becomes(&mut self, standing: Standing, writable: bool) -> Result<Event, String> {
-        let site = &self.place.site;
-        let now = site.state().map_err(|error| error.to_string())?;
-        let promote = Operation::PromoteReplica;
-        let failed = |why: String| format!("becoming {} {}: {why}", standing.role, standing.epoch);
-        let mut became = Event::Became { standing, writable };
-        match standing.role {
-            Role::Source | Role::Promoted if writable => self
-                .place
-                .job(promote, |capability| {
-                    site.open(capability, standing.epoch, &mut |_| {})
-                })
-                .map_err(failed)?,
-            Role::Promoted if matches!(now.role, SiteRole::Replica | SiteRole::Promoting) => {
-                self.promotes(standing.epoch).map_err(failed)?;
-                count("promotions");
-                became = Event::Became {
-                    standing,
-                    writable: true,
-                };
-            }
-            Role::Source | Role::Promoted | Role::Fenced => {
-                self.place
-                    .job(Operation::RebuildReplica, |capability| {
-                        site.fence(capability, &mut |_| {})
-                    })
-                    .map_err(failed)?;
-                self.unmount();
-                count("fences");
-            }
-            Role::Replica if now.role == SiteRole::Promoting => self
-                .place
-                .job(promote, |capability| site.withdraw(capability, &mut |_| {}))
-                .map_err(failed)?,
-            _ => {}
-        }
-        Ok(became)
-    }
-
-    /// Takes over, with the newest key that opens the data, while the fence is ours.
-    fn promotes(&mut self, epoch: u64) -> Result<(), String> {
-        let place = &self.place;
-        let fence = self.state.fence().expect("it was read").clone();
-        let still_ours = || match place.fences.read(&group()) {
-            Ok(Some(now)) => {
-                now.epoch == fence.epoch
-                    && now.holder == place.name
-                    && SystemTime::now() + policy().clock_margin <= now.until
-            }
-            _ => false,
-        };
-        let versions = place.keys.versions(&key_id()).map_err(|e| e.to_string())?;
-        let mut last = "there is no key".to_owned();
-        for version in versions.into_iter().rev() {
-            let key = place
-                .keys
-                .version(&key_id(), version)
-                .map_err(|error| error.to_string())?
-                .wrapping_key();
-            let mut promotion = Promotion::new(epoch).key(&key).confirm(&still_ours);
-            if let Some(mark) = &fence.acknowledged {
-                promotion = promotion.acknowledged(mark.guid);
-            }
-            let mut wrong_key = false;
-            let outcome = place.job(Operation::PromoteReplica, |capability| {
-                let outcome = place.site.promote(capability, &promotion, &mut |_| {});
-                if let Err(ReplicaError::Zfs(error)) = &outcome {
-                    wrong_key = error.kind() == ErrorKind::WrongKey;
-                }
-                outcome
-            });
-            match outcome {
-                Ok(_) => {
-                    self.written = false;
-                    return Ok(());
-                }
-                Err(why) => last = why,
-            }
-            if !wrong_key {
-                break;
-            }
-        }
-        Err(last)
-    }
-
-    fn verifies(&self, acknowledged: Option<&SnapshotMark>) -> Result<Event, String> {
-        let all = self.held()?;
-        let has = |mark: &SnapshotMark| all.iter().any(|held| held.guid == mark.guid);
-        Ok(Event::Verified(Candidate {
-            has_acknowledged: acknowledged.is_none_or(has),
-            verified: all.last().cloned(),
-        }))
-    }
-
-    /// The snapshots that count: of a replica those that were verified, otherwise all.
-    fn held(&self) -> Result<Vec<SnapshotMark>, String> {
-        let held = self.place.site.snapshots();
-        held.map_err(|error| error.to_string())
-    }
-
-    fn connect(node: &NodeName) -> std::io::Result<TcpStream> {
-        let address = (Ipv4Addr::LOCALHOST, ports(node.as_str()).0).into();
-        let channel = TcpStream::connect_timeout(&address, PATIENCE)?;
-        channel.set_read_timeout(Some(PATIENCE))?;
-        channel.set_write_timeout(Some(PATIENCE))?;
-        Ok(channel)
-    }
-
-    fn follower(&self, source: &NodeName) -> Follower {
-        Follower::new(&self.place.site, &data_of(source.as_str()))
-    }
-
-    fn follows(&self, source: &NodeName) -> Event {
-        let follower = self.follower(source);
-        let mut unreachable = false;
-        let mut diverged = false;
-        let outcome = self.place.job(Operation::Receive, |capability| {
-            let outcome = follower.once(capability, || Self::connect(source));
-            match &outcome {
-                Err(ReplicaError::Connect { .. }) => unreachable = true,
-                Err(ReplicaError::Replicate(error)) => match error.problem() {
-                    Problem::Connection | Problem::NotOffered => unreachable = true,
-                    Problem::Diverged | Problem::NoCommonBase => diverged = true,
-                    _ => {}
-                },
-                _ => {}
-            }
-            outcome
-        });
-        match outcome {
-            Ok(turn) => {
-                if turn.outcome.is_some() {
-                    count("replications");
-                }
-                match (turn.snapshot, turn.epoch) {
-                    (Some(mark), Some(epoch)) => Event::Pulled {
-                        mark,
-                        epoch,
-                        lag: turn.lag,
-                    },
-                    _ => Event::SourceSeen {
-                        healthy: true,
-                        lag: Lag::default(),
-                    },
-                }
-            }
-            Err(_) if unreachable => Event::SourceUnreachable,
-            Err(_) if diverged => Event::Diverged,
-            Err(why) => {
-                tell(&format!("note following: {why}"));
-                count("failed-replications");
-                Event::ActionFailed
+            other => {
+                count("failures");
+                tell(&format!("note {other:?}"));
             }
         }
     }
 
-    fn reports(&self, source: &NodeName, epoch: u64, mark: &SnapshotMark) {
-        let address = (Ipv4Addr::LOCALHOST, ports(source.as_str()).1).into();
-        if let Ok(mut channel) = TcpStream::connect_timeout(&address, PATIENCE) {
-            let name = &self.place.name;
-            // What gets lost is said again with the next one.
-            let _ = writeln!(channel, "{name} {epoch} {} {}", mark.guid, mark.name);
-        }
-    }
-
-    fn rebuilds(&self, source: &NodeName) -> Result<Event, String> {
-        let site = &self.place.site;
-        let text = |error: ReplicaError| error.to_string();
-        let state = site.state().map_err(text)?;
-        if !matches!(state.role, SiteRole::Replica) || self.state.diverged() {
-            let held = self.held()?;
-            let guids: Vec<u64> = held.iter().map(|mark| mark.guid).collect();
-            let data = data_of(source.as_str());
-            let channel = Self::connect(source).map_err(|error| error.to_string())?;
-            let survey =
-                Replicator::survey(channel, &data, &guids).map_err(|error| error.to_string())?;
-            let fence = self.state.fence().ok_or("no fence")?;
-            if survey.epoch != Some(fence.epoch) {
-                return Err(format!("the source is at {:?}", survey.epoch));
-            }
-            let rebuilt = self.place.job(Operation::RebuildReplica, |capability| {
-                site.rebuild(capability, survey.common, fence.epoch, &mut |_| {})
-            })?;
-            count("rebuilds");
-            if rebuilt.diverged.is_some() {
-                count("kept-diverged");
-            }
-        }
-        Ok(Event::Rebuilt)
-    }
-
-    /// Writes, takes snapshots, rotates the key.
-    fn works(&mut self) {
-        if let Err(why) = self.mount() {
-            return tell(&format!("note mounting: {why}"));
-        }
-        let epoch = self.state.standing().map_or(0, |standing| standing.epoch);
+    /// Writes while the node may, and rotates the key.
+    fn works(&mut self, node: &Node) {
         for _ in 0..4 {
-            if !self.may_write() {
+            if !node.may_write() {
                 return;
             }
+            if let Err(why) = self.mount() {
+                return tell(&format!("note mounting: {why}"));
+            }
+            let epoch = node.state().fence().map_or(0, |fence| fence.epoch);
             let file = self
                 .place
                 .mountpoint
@@ -434,51 +223,33 @@ impl Node {
             let bytes: Vec<u8> = std::iter::repeat_with(|| self.dice.throw() as u8)
                 .take(length)
                 .collect();
+            if !node.may_write() {
+                return;
+            }
             let start = monotonic();
             match std::fs::write(&file, &bytes) {
                 Ok(()) => tell(&format!("wrote {epoch} {start} {} {length}", monotonic())),
                 Err(error) => return tell(&format!("note writing: {error}")),
             }
-            self.written = true;
         }
-        if self.written && self.state.standing().map(|s| s.role) == Some(Role::Promoted) {
-            self.hears(Event::Written);
-        }
-        if self.snapshotted.elapsed() > Duration::from_secs(4) {
-            self.snapshotted = Instant::now();
-            let short = format!("s{epoch}-{}", monotonic());
-            let place = &self.place;
-            let taken = place.job(Operation::Snapshot, |capability| {
-                place.site.snapshot_if_changed(capability, &short)
-            });
-            match taken {
-                Ok(Some(mark)) => {
-                    count("snapshots");
-                    self.hears(Event::Snapshot(mark));
-                }
-                Ok(None) => {}
-                Err(why) => tell(&format!("note snapshot: {why}")),
-            }
-        }
-        if self.rotated.elapsed() > Duration::from_secs(15) && self.may_write() {
+        if self.rotated.elapsed() > ROTATES && node.may_write() {
             self.rotated = Instant::now();
             if let Err(why) = self.rotates() {
-                tell(&format!("note rotation: {why}"));
                 count("failed-rotations");
+                tell(&format!("note rotation: {why}"));
             }
         }
     }
 
     fn rotates(&self) -> Result<(), String> {
         let place = &self.place;
-        let dataset = place
-            .zfs
-            .dataset(place.site.data().as_str())
-            .map_err(|error| error.to_string())?;
-        let name = helix_zfs::zfs_core::props::UserProps::new()
+        let data = place.site.data().as_str();
+        let dataset = place.zfs.dataset(data).map_err(|e| e.to_string())?;
+        // What a raw replication does not bring.
+        UserProps::new()
             .set(Tenant::PROPERTY, key_id().as_str())
+            .and_then(|name| dataset.set_user(&name))
             .map_err(|error| error.to_string())?;
-        dataset.set_user(&name).map_err(|error| error.to_string())?;
         let tenant = Tenant::from(dataset);
         count("rotations-begun");
         place.job(Operation::RotateKey, |capability| {
@@ -490,11 +261,8 @@ impl Node {
     }
 
     fn mount(&self) -> Result<(), String> {
-        let dataset = self
-            .place
-            .zfs
-            .dataset(self.place.site.data().as_str())
-            .map_err(|error| error.to_string())?;
+        let data = self.place.site.data().as_str();
+        let dataset = self.place.zfs.dataset(data).map_err(|e| e.to_string())?;
         if dataset.mounts().map_err(|e| e.to_string())?.is_empty() {
             let options = MountOptions::new().at(&self.place.mountpoint);
             dataset.mount(&options).map_err(|error| error.to_string())?;
@@ -503,10 +271,10 @@ impl Node {
     }
 
     fn unmount(&self) {
-        if let Ok(dataset) = self.place.zfs.dataset(self.place.site.data().as_str()) {
-            if let Err(error) = dataset.unmount(UnmountMode::Unused) {
-                tell(&format!("note unmounting: {error}"));
-            }
+        let data = self.place.site.data().as_str();
+        let dataset = self.place.zfs.dataset(data).unwrap();
+        if let Err(error) = dataset.unmount(UnmountMode::Unused) {
+            tell(&format!("note unmounting: {error}"));
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn key_id() -> KeyId {
 
 pub(crate) fn policy() -> Policy {
     Policy {
-        follow: Follow::OnChange(Duration::from_millis(500)),
+        follow: Follow::OnChange(Duration::from_secs(4)),
         automatic: Some(Automatic {
             unreachable_for: Some(Duration::from_secs(5)),
             unhealthy: true,
@@ -40,7 +40,7 @@ pub(crate) struct Place {
     pub(crate) pool: DatasetName,
     pub(crate) site: Site,
     pub(crate) keys: FileKeys,
-    pub(crate) fences: SqliteFences,
+    pub(crate) fences: Arc<SqliteFences>,
     pub(crate) mountpoint: PathBuf,
     pub(crate) gate: Gate,
     pub(crate) zfs: Zfs,
@@ -55,13 +55,9 @@ pub(crate) fn data_of(node: &str) -> DatasetName {
     DatasetName::new(&format!("{}/live", pool(node))).unwrap()
 }
 
-/// The loopback ports of a node: that of its source, and that for reports.
-pub(crate) fn ports(node: &str) -> (u16, u16) {
-    if node == "a" {
-        (7001, 7011)
-    } else {
-        (7002, 7012)
-    }
+/// The loopback port of a node.
+pub(crate) fn port(node: &str) -> u16 {
+    if node == "a" { 7001 } else { 7002 }
 }
 
 impl Place {
@@ -79,7 +75,7 @@ impl Place {
             name: NodeName::new(node).unwrap(),
             site: Site::new(&zfs, &data, &target).unwrap(),
             keys: FileKeys::new(folder.join("keys")),
-            fences: SqliteFences::open(folder.join("fences")).unwrap(),
+            fences: Arc::new(SqliteFences::open(folder.join("fences")).unwrap()),
             mountpoint: folder.join(format!("mount-{node}")),
             pool: name(pool),
             gate,
