@@ -21,7 +21,7 @@
 //!
 //! # What a failure comes to
 //!
-//! | What happens | [`KeyProblem`] | Tried again |
+//! | What happens | [`KeyProblem`](super::KeyProblem) | Tried again |
 //! |---|---|---|
 //! | no connection, an unknown host, a connection that breaks | `Unreachable` | yes |
 //! | a redirect, as of a standby that forwards nothing | `Unreachable` | yes |
