@@ -2,6 +2,8 @@
 
 use zfs_core::key::WrappingKey;
 
+use crate::key::{KeyId, KeyProvider};
+
 /// Why a key could not be had. It must not hold key material.
 pub type KeyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -44,5 +46,31 @@ pub struct NoKeys;
 impl KeySource for NoKeys {
     fn key(&self, _: &str) -> Result<WrappingKey, KeyError> {
         Err("no source of keys was given".into())
+    }
+}
+
+/// The current keys of a provider: those that have the layout's names there.
+#[derive(Clone, Copy, Debug)]
+pub struct ProvidedKeys<'a>(pub &'a dyn KeyProvider);
+
+impl KeySource for ProvidedKeys<'_> {
+    fn key(&self, name: &str) -> Result<WrappingKey, KeyError> {
+        let current = self.0.current(&KeyId::new(name)?)?;
+        Ok(current.key.wrapping_key())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{EnvironmentKeys, KeyProblem};
+
+    #[test]
+    fn what_the_provider_says_is_what_the_layout_hears() {
+        let keys = ProvidedKeys(&EnvironmentKeys);
+        let error = keys.key("no-such-tenant").unwrap_err();
+        let error: &crate::key::KeyError = error.downcast_ref().unwrap();
+        assert_eq!(error.problem(), KeyProblem::NotFound);
+        assert!(keys.key("no/name").is_err());
     }
 }

@@ -95,7 +95,7 @@ pub use apply::{Applied, ApplyOptions, Outcome};
 pub use change::{Action, Change, Conflict, Danger, Unmanaged};
 pub use devices::DeviceMap;
 pub use error::{LayoutError, Problem};
-pub use keys::{KeyError, KeySource, NoKeys};
+pub use keys::{KeyError, KeySource, NoKeys, ProvidedKeys};
 pub use model::{DatasetLayout, Layout, Policy, PoolLayout, PropertyValue, VdevLayout};
 pub use observed::Observed;
 pub use plan::Plan;

@@ -94,3 +94,56 @@ fn a_key_can_come_from_standard_input() {
     fails(4, &["key", "load", &acme, "--key-file=/nonexistent"]);
     assert!(done(&["key", "status", scratch.name()]).contains("off"));
 }
+
+#[test]
+fn tenants_are_unlocked_parked_and_rotated_with_keys_that_are_kept() {
+    let scratch = Scratch::new("ctl-stored");
+    let folder = TempDir::new().unwrap();
+    let only_ours = |path: &std::path::Path, mode| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    only_ours(folder.path(), 0o700);
+    let kept = format!("--key-folder={}", folder.path().display());
+    let [acme, beta] = ["acme", "beta"].map(|name| {
+        let name = format!("{name}-{}", crate::support::unique());
+        let key = folder.path().join(&name);
+        std::fs::create_dir(&key).unwrap();
+        std::fs::write(key.join("1"), SECRET).unwrap();
+        only_ours(&key, 0o700);
+        only_ours(&key.join("1"), 0o600);
+        let file = format!("--key-file={}", key.join("1").display());
+        done(&["tenant", "create", scratch.name(), &name, &file]);
+        name
+    });
+    let dataset = |name: &str| format!("{}/{name}", scratch.name());
+    done(&["key", "park", "--all", scratch.name()]);
+    let (_, data) = json(&["key", "unlock", "--all", scratch.name(), &kept]);
+    assert_eq!(data.as_array().unwrap().len(), 2, "{data}");
+    assert_eq!(data[0]["version"], 1);
+    assert_eq!(data[0]["was_loaded"], false);
+
+    let (_, data) = json(&["key", "rotate", &dataset(&acme), &kept]);
+    assert_eq!(data["to"], 2);
+    let (_, data) = json(&["key", "status", &dataset(&acme)]);
+    assert_eq!(data[0]["stored"]["id"], acme.as_str());
+    assert_eq!(data[0]["stored"]["version"], 2);
+    done(&["key", "park", &dataset(&acme), &dataset(&beta)]);
+
+    // One has no key any more: the other is unlocked, and which is not is said.
+    std::fs::remove_file(folder.path().join(&beta).join("1")).unwrap();
+    let told = fails(5, &["key", "unlock", "--all", scratch.name(), &kept]);
+    assert!(!told.contains(SECRET), "{told}");
+    assert_eq!(
+        json(&["key", "status", &dataset(&acme)]).1[0]["loaded"],
+        true
+    );
+    assert_eq!(
+        json(&["key", "status", &dataset(&beta)]).1[0]["loaded"],
+        false
+    );
+    fails(4, &["key", "unlock", &dataset(&beta), &kept]);
+    // The environment takes no keys, and some place has to be named.
+    fails(2, &["key", "rotate", &dataset(&acme), "--key-environment"]);
+    fails(2, &["key", "unlock", &dataset(&acme)]);
+}
