@@ -1,6 +1,7 @@
 //! Keys of tenants from their providers.
 
 mod faults;
+mod harm;
 mod killed;
 mod lifecycle;
 mod memory;

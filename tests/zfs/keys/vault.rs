@@ -6,7 +6,7 @@
 mod https;
 #[allow(dead_code, reason = "those need more of it")]
 #[path = "../../vault/support/proxy.rs"]
-mod proxy;
+pub(super) mod proxy;
 
 use super::{is_right, name, opens, quiet, tenant};
 use crate::support::may;
@@ -24,15 +24,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The server that the guest can reach, with engines of a test's own.
-struct Server {
+pub(super) struct Server {
     address: String,
     authority: String,
     token: String,
-    mount: String,
+    pub(super) mount: String,
 }
 
 impl Server {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let variable = |name| {
             std::env::var(name).unwrap_or_else(|_| {
                 panic!("{name} is set where there is a server: cargo xtask test, or vm --bao")
@@ -63,12 +63,12 @@ impl Server {
         format!("{}-transit", self.mount)
     }
 
-    fn upstream(&self) -> Upstream {
+    pub(super) fn upstream(&self) -> Upstream {
         Upstream::new(&self.address, &self.authority)
     }
 
     /// The status of the answer.
-    fn ask(&self, method: &str, path: &str, body: &Value) -> u16 {
+    pub(super) fn ask(&self, method: &str, path: &str, body: &Value) -> u16 {
         let body = if body.is_null() {
             String::new()
         } else {
@@ -85,7 +85,7 @@ impl Server {
         status.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
-    fn client(&self, builder: VaultBuilder, authority: &str) -> Vault {
+    pub(super) fn client(&self, builder: VaultBuilder, authority: &str) -> Vault {
         builder
             .authority_pem(authority)
             .login(Login::token(LoginSecret::text(self.token.clone())))
@@ -97,11 +97,16 @@ impl Server {
             .unwrap()
     }
 
-    fn vault(&self) -> Vault {
+    pub(super) fn vault(&self) -> Vault {
         self.client(Vault::builder(&*self.address), &self.authority)
     }
 
-    fn keys(&self, vault: &Vault) -> VaultKeys {
+    pub(super) fn transit(&self, vault: &Vault) -> VaultTransit {
+        let mount = self.transit_mount();
+        VaultTransit::new(vault, &mount, "helix", &self.mount, "wrapped/{key}").unwrap()
+    }
+
+    pub(super) fn keys(&self, vault: &Vault) -> VaultKeys {
         VaultKeys::new(vault, &self.mount, "helix/{key}").unwrap()
     }
 }
@@ -112,9 +117,7 @@ fn many_tenants_are_unlocked_and_parked_with_keys_of_a_server() {
     let vault = server.vault();
     let scratch = Scratch::new("bao-many");
     let kv = server.keys(&vault);
-    let transit = server.transit_mount();
-    let transit =
-        VaultTransit::new(&vault, &transit, "helix", &server.mount, "wrapped/{key}").unwrap();
+    let transit = server.transit(&vault);
     let stores: [&dyn KeyStore; 2] = [&kv, &transit];
     for keys in stores {
         let tenants: Vec<Tenant> = (0..3)
