@@ -17,6 +17,7 @@
 mod gate;
 mod machine;
 mod replication;
+mod takeover;
 
 use machine::Machine;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +33,10 @@ const TESTS: &[Test] = &[
     (
         "replication::a_target_that_loses_its_power_goes_on",
         replication::a_target_that_loses_its_power_goes_on,
+    ),
+    (
+        "takeover::a_source_that_loses_its_power_returns_as_a_replica",
+        takeover::a_source_that_loses_its_power_returns_as_a_replica,
     ),
 ];
 

@@ -4,6 +4,7 @@
 
 mod follow;
 mod kill;
+mod node;
 mod promote;
 mod rebuild;
 mod refuse;

@@ -1,0 +1,208 @@
+use super::sites::{cap, dataset, files, names, seen, site};
+use crate::support::{Mounted, Scratch, allowed, zfs_get};
+use helix_zfs::gate::Operation;
+use helix_zfs::replica::{
+    Automatic, Channel, Command, Follow, Grants, GroupName, LagLimit, Machine, Node, NodeName,
+    NodeServer, Notice, Policy, Role, Site, SqliteFences,
+};
+use helix_zfs::zfs_core::CreateOptions;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// Two nodes that reach each other while neither is cut off.
+struct Pair {
+    a: One,
+    b: One,
+    cut: Arc<AtomicBool>,
+    _folder: tempfile::TempDir,
+    _above: [Scratch; 2],
+}
+
+struct One {
+    node: Node,
+    site: Site,
+}
+
+impl One {
+    fn grants(&self) -> Grants<'static> {
+        Grants {
+            receive: cap(&self.site, Operation::Receive),
+            promote: cap(&self.site, Operation::PromoteReplica),
+            rebuild: cap(&self.site, Operation::RebuildReplica),
+            snapshot: cap(&self.site, Operation::Snapshot),
+        }
+    }
+
+    fn turn(&mut self) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        let grants = self.grants();
+        self.node.turn(grants, &mut |notice| notices.push(notice));
+        notices
+    }
+
+    fn role(&self) -> Option<Role> {
+        self.node.state().standing().map(|standing| standing.role)
+    }
+}
+
+fn policy() -> Policy {
+    Policy {
+        follow: Follow::OnChange(Duration::ZERO),
+        lag: LagLimit::default(),
+        automatic: Some(Automatic {
+            unreachable_for: Some(Duration::from_millis(1)),
+            unhealthy: true,
+        }),
+        lease: Duration::from_secs(2),
+        clock_margin: Duration::from_millis(100),
+        rebuild: true,
+        ..Policy::default()
+    }
+}
+
+impl Pair {
+    fn new() -> Self {
+        let above = ["a", "b"].map(|side| Scratch::new(&format!("rp-node-{side}")));
+        let folder = tempfile::TempDir::with_prefix("helix-zfs-").unwrap();
+        let cut = Arc::new(AtomicBool::new(false));
+        let sites = [site(above[0].name()), site(above[1].name())];
+        let servers = Arc::new([OnceLock::<NodeServer>::new(), OnceLock::new()]);
+        let name = |n: usize| NodeName::new(["a", "b"][n]).unwrap();
+        let node = |me: usize| {
+            let other = 1 - me;
+            let fences = SqliteFences::open(folder.path().join("fences")).unwrap();
+            let machine = Machine::new(&name(me), 1, &policy());
+            let group = GroupName::new("acme").unwrap();
+            Node::new(&sites[me], machine, &group, Arc::new(fences)).peer(
+                &name(other),
+                sites[other].data(),
+                {
+                    let (servers, cut) = (servers.clone(), cut.clone());
+                    move || {
+                        let there = servers[other]
+                            .get()
+                            .filter(|_| !cut.load(Ordering::Relaxed));
+                        let there = there.ok_or(io::ErrorKind::ConnectionRefused)?;
+                        let (ours, theirs) = UnixStream::pair()?;
+                        let (server, by) = (there.clone(), name(me));
+                        let send = allowed(Operation::Send);
+                        std::thread::spawn(move || server.serve(send, &by, theirs));
+                        Ok(Box::new(ours) as Box<dyn Channel>)
+                    }
+                },
+            )
+        };
+        let [a, b] = [0, 1].map(|me| One {
+            node: node(me),
+            site: sites[me].clone(),
+        });
+        for (server, one) in servers.iter().zip([&a, &b]) {
+            server.set(one.node.server()).unwrap();
+        }
+        Self {
+            a,
+            b,
+            cut,
+            _folder: folder,
+            _above: above,
+        }
+    }
+
+    /// Whether both have the same newest snapshot.
+    fn is_even(&self) -> bool {
+        let newest = |one: &One| one.site.snapshots().unwrap().pop();
+        newest(&self.a) == newest(&self.b)
+    }
+
+    /// Turns both until it is so. At no moment can both be written to.
+    fn until(&mut self, what: &str, is: impl Fn(&Self) -> bool) {
+        for _ in 0..3000 {
+            if is(self) {
+                return;
+            }
+            let notices = [self.a.turn(), self.b.turn()];
+            let writable = [&self.a, &self.b].map(|one| {
+                let state = one.site.state().unwrap();
+                let source = matches!(
+                    state.standing().map(|it| it.role),
+                    Some(Role::Source | Role::Promoted)
+                );
+                source && !state.read_only && one.node.may_write()
+            });
+            assert_ne!(writable, [true, true], "{notices:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{what}: {:?} {:?}", self.a.node, self.b.node);
+    }
+}
+
+/// A source that cannot be reached is replaced by itself, and comes back as a replica; the place is
+/// handed back by command, and that is undone.
+#[test]
+fn a_source_that_is_gone_is_replaced_and_returns_as_a_replica() {
+    let mut pair = Pair::new();
+    dataset(pair.a.site.data())
+        .create(&CreateOptions::filesystem())
+        .unwrap();
+    pair.until("a begins", |pair| pair.a.node.may_write());
+    assert_eq!(pair.a.role(), Some(Role::Source));
+    Mounted::new(&dataset(pair.a.site.data())).write("first", "1");
+    pair.until("b follows", |pair| {
+        pair.a.site.snapshots().unwrap().len() > 1 && pair.is_even()
+    });
+    // What b has verified is acknowledged.
+    pair.until("acknowledged", |pair| {
+        pair.a
+            .node
+            .state()
+            .fence()
+            .is_some_and(|fence| fence.acknowledged.is_some())
+    });
+
+    // Only a is not there: its process has stopped, and its data can be written to still.
+    pair.cut.store(true, Ordering::Relaxed);
+    Mounted::new(&dataset(pair.a.site.data())).write("only-a", "x");
+    for _ in 0..3000 {
+        pair.b.turn();
+        if pair.b.node.may_write() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(pair.b.role(), Some(Role::Promoted));
+    assert!(!pair.a.node.may_write());
+    Mounted::new(&dataset(pair.b.site.data())).write("second", "2");
+
+    // It returns: read-only before anything else.
+    pair.a.turn();
+    assert_eq!(
+        zfs_get("readonly", pair.a.site.state().unwrap().dataset.as_str()),
+        "on"
+    );
+    pair.cut.store(false, Ordering::Relaxed);
+    pair.until("a is a replica", |pair| {
+        pair.a.role() == Some(Role::Replica) && pair.is_even()
+    });
+    assert_eq!(names(&seen(&pair.a.site)), ["first", "second"]);
+    let kept = pair.a.site.diverged().unwrap();
+    assert_eq!(names(&files(&kept[0])), ["first", "only-a"]);
+
+    // By command: the place goes back, and that is undone.
+    pair.b.node.inbox().command(Command::HandOver);
+    pair.b.turn();
+    pair.a
+        .node
+        .inbox()
+        .command(Command::Promote { accept_lag: true });
+    pair.until("a took over", |pair| {
+        pair.a.role() == Some(Role::Promoted) && pair.a.node.may_write()
+    });
+    pair.a.node.inbox().command(Command::Undo);
+    pair.until("b is the source again", |pair| {
+        pair.a.role() == Some(Role::Replica) && pair.b.node.may_write()
+    });
+    assert_eq!(names(&files(pair.b.site.data())), ["first", "second"]);
+}
