@@ -102,6 +102,7 @@ pub(super) enum Wrong {
 }
 
 /// A change of the world, for the way to a violation.
+#[allow(dead_code, reason = "what is in them is printed")]
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     Time,
