@@ -6,11 +6,12 @@
 //! [`Plan::apply`] makes the changes.
 //!
 //! ```no_run
+//! use helix_zfs::gate::{JobSpec, Operation, Scope};
 //! use helix_zfs::layout::{ApplyOptions, DeviceMap, KeyError, Layout};
-//! use helix_zfs::zfs_core::Zfs;
+//! use helix_zfs::zfs_core::{DatasetName, Zfs};
 //! use helix_zfs::zfs_core::key::WrappingKey;
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # fn apply(gate: &helix_zfs::gate::Gate) -> Result<(), Box<dyn std::error::Error>> {
 //! let layout = Layout::from_json(&std::fs::read_to_string("cluster.json")?)?;
 //! let devices = DeviceMap::from_json(&std::fs::read_to_string("devices.json")?)?;
 //! let zfs = Zfs::open()?;
@@ -21,7 +22,10 @@
 //! let keys = |name: &str| -> Result<WrappingKey, KeyError> {
 //!     Ok(WrappingKey::passphrase(&std::env::var(format!("KEY_{name}"))?)?)
 //! };
-//! let applied = plan.apply(&zfs, &ApplyOptions::new().keys(&keys), &mut |step| println!("{step}"))?;
+//! let scope = Scope::below(&DatasetName::new("tank")?);
+//! let job = JobSpec::new(Operation::ApplyLayout, scope, "operator");
+//! let options = ApplyOptions::new().keys(&keys);
+//! let applied = gate.run(&job, |may| plan.apply(may, &zfs, &options, &mut |step| println!("{step}")))?;
 //! assert!(applied.is_complete());
 //! # Ok(())
 //! # }
