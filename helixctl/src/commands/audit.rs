@@ -173,6 +173,13 @@ fn verdict(report: &AuditReport) -> Result<Answer, Failure> {
     if report.open_end {
         text += "its end was not written to the end\n";
     }
+    if !report.others.is_empty() {
+        text += &format!(
+            "{} other logs are named there too: if there never was another, somebody has put this \
+             one in its place\n",
+            report.others.len()
+        );
+    }
     let answer = Answer::new(report, text)?;
     let Some(broken) = &report.broken else {
         return Ok(answer);
