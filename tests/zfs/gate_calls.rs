@@ -444,7 +444,12 @@ fn what_a_capability_does_not_cover_is_refused_before_the_kernel_is_asked() {
     let zfs = zfs();
     let calls = calls(&place, &zfs);
     let gate = open_gate();
-    let whole = || Scope::below(Dataset::name(&place.scratch));
+    let whole = || {
+        Scope::of(&[
+            Dataset::name(&place.scratch),
+            Dataset::name(&place.elsewhere),
+        ])
+    };
     // These end while the others are refused.
     let ending: Vec<Capability> = calls
         .iter()

@@ -1,7 +1,7 @@
 use super::filesystems;
 use crate::support::killed::{self, Ended};
-use crate::support::{Scratch, TENANT, allowed, as_user, zfs, zfs_get};
-use helix_zfs::gate::Operation;
+use crate::support::{Scratch, TENANT, allowed, as_user, grant, may, zfs, zfs_get};
+use helix_zfs::gate::{Operation, Scope};
 use helix_zfs::zfs_core::props::UserProps;
 use helix_zfs::zfs_core::{Dataset, ErrorKind, Snapshot};
 use helix_zfs::{Change, GuardRail, RailFilter, Step};
@@ -140,16 +140,14 @@ fn a_guard_rail_is_taken_whole_or_not_at_all() {
         .unwrap()
         .create(&UserProps::new())
         .unwrap();
+    let elsewhere = zfs().dataset("hz-elsewhere/a").unwrap();
+    let both = [made[0].clone(), elsewhere];
+    let wide = Scope::of(&[made.as_slice(), &both].concat());
+    let may = grant(Operation::TakeGuardRail, wide, Duration::from_secs(3600));
     let take = |datasets: &[Dataset], name, change: &Change| {
-        GuardRail::take(
-            allowed(Operation::TakeGuardRail),
-            &zfs(),
-            datasets,
-            name,
-            change,
-        )
-        .unwrap_err()
-        .kind()
+        GuardRail::take(&may, &zfs(), datasets, name, change)
+            .unwrap_err()
+            .kind()
     };
     assert_eq!(take(&made, "r", &Change::new()), ErrorKind::AlreadyExists);
     assert!(!made[0].snapshot("r").unwrap().exists().unwrap());
@@ -157,8 +155,6 @@ fn a_guard_rail_is_taken_whole_or_not_at_all() {
     assert_eq!(take(&made, "r/s", &Change::new()), ErrorKind::InvalidName);
     let long = Change::new().reason("x".repeat(8192));
     assert_eq!(take(&made, "s", &long), ErrorKind::TooBig);
-    let elsewhere = zfs().dataset("hz-elsewhere/a").unwrap();
-    let both = [made[0].clone(), elsewhere];
     assert_eq!(take(&both, "s", &Change::new()), ErrorKind::CrossPool);
     assert!(GuardRail::list(&scratch).unwrap().is_empty());
 }
@@ -221,7 +217,7 @@ fn a_guard_rail_is_completed_after_a_kill() {
     let take = |parent: &Dataset, tick: &mut dyn FnMut()| {
         let made = ["acme", "birch"].map(|name| parent.child(name).unwrap());
         GuardRail::take_observed(
-            allowed(Operation::TakeGuardRail),
+            may(Operation::TakeGuardRail, parent),
             &zfs(),
             &made,
             "r",

@@ -57,14 +57,13 @@ fn die_after_each(dir: &Path) {
 #[test]
 fn apply_is_finished_by_the_next_run() {
     if let Some(mut countdown) = killed::in_the_process() {
-        let plan = plan(Path::new(&killed::argument()));
+        let argument = killed::argument();
+        let dir = Path::new(&argument);
+        let layout = Layout::from_json(&read(dir, "layout.json")).unwrap();
+        let pool = layout.pools.keys().next().unwrap();
+        let capability = may_in(Operation::ApplyLayout, pool);
+        let plan = plan(dir);
         let options = ApplyOptions::new().keys(&key).accept(Danger::Destructive);
-        let object = plan
-            .changes()
-            .first()
-            .map(|change| change.action().object());
-        let pool = object.and_then(|object| object.split('/').next());
-        let capability = may_in(Operation::ApplyLayout, pool.unwrap());
         let applied = plan
             .apply(capability, &zfs(), &options, &mut |_| countdown.tick())
             .unwrap();
