@@ -21,7 +21,7 @@ use crate::notes::{Note, Verdict, look, note};
 use crate::place::{NODES, Place, group, key_id, policy, pool};
 
 /// How long the nodes may take to agree after the last kill.
-const SETTLING: Duration = Duration::from_secs(300);
+const SETTLING: Duration = Duration::from_secs(600);
 
 struct Running {
     child: Child,
@@ -169,7 +169,7 @@ impl Control<'_> {
             if Instant::now() < next {
                 continue;
             }
-            next = Instant::now() + Duration::from_millis(1000 + dice.of(9000));
+            next = Instant::now() + Duration::from_millis(3000 + dice.of(25_000));
             let source = self.source();
             match dice.of(20) {
                 // By hand, with the source's leave.
@@ -182,7 +182,7 @@ impl Control<'_> {
                 // By itself: the source stays away.
                 2 => {
                     self.counters.add("absences", 1);
-                    self.kills(source, Duration::from_secs(35 + dice.of(20)));
+                    self.kills(source, Duration::from_secs(40 + dice.of(40)));
                 }
                 3..=9 => {
                     let down = Duration::from_millis(dice.of(3000));

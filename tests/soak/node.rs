@@ -20,7 +20,7 @@ use crate::Dice;
 use crate::place::{NODES, Place, data_of, group, job, key_id, policy, pool, port};
 
 /// How long one node waits for the other's answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const TURN: Duration = Duration::from_millis(250);
 /// How many files are written to, over and over.
 const FILES: u64 = 32;
@@ -50,8 +50,9 @@ pub(crate) fn run(name: &str, folder: &Path) -> ! {
         node = node.peer(&other, &data, move || connect(&me, to));
     }
     let (zfs, keys) = (place.zfs.clone(), place.keys.clone());
-    let chain = DatasetName::new(&format!("{}/copy/chain", pool(name))).unwrap();
-    let node = node.key(move || key(&zfs, &keys, &chain));
+    let places = ["copy/chain", "live"]
+        .map(|below| DatasetName::new(&format!("{}/{below}", pool(name))).unwrap());
+    let node = node.key(move || key(&zfs, &keys, &places));
     listen(&place, node.server());
     commands(node.inbox());
     let writer = Writer {
@@ -64,22 +65,25 @@ pub(crate) fn run(name: &str, folder: &Path) -> ! {
     panic!("{outcome:?}");
 }
 
-/// The newest key that opens the chain.
-fn key(zfs: &Zfs, keys: &FileKeys, chain: &DatasetName) -> Result<WrappingKey, String> {
-    let chain = zfs.dataset(chain.as_str()).map_err(|e| e.to_string())?;
+/// The newest key that opens the data, which is in one of these places.
+fn key(zfs: &Zfs, keys: &FileKeys, places: &[DatasetName]) -> Result<WrappingKey, String> {
     let versions = keys.versions(&key_id()).map_err(|e| e.to_string())?;
     for version in versions.into_iter().rev() {
         let key = keys
             .version(&key_id(), version)
-            .map_err(|e| e.to_string())?;
-        let key = key.wrapping_key();
-        match chain.verify_key(&key) {
-            Ok(()) => return Ok(key),
-            Err(error) if error.kind() == ErrorKind::WrongKey => {}
-            Err(error) => return Err(error.to_string()),
+            .map_err(|error| error.to_string())?
+            .wrapping_key();
+        for place in places {
+            let dataset = zfs.dataset(place.as_str()).map_err(|e| e.to_string())?;
+            match dataset.verify_key(&key) {
+                Ok(()) => return Ok(key),
+                Err(error) if matches!(error.kind(), ErrorKind::WrongKey | ErrorKind::NotFound) => {
+                }
+                Err(error) => return Err(error.to_string()),
+            }
         }
     }
-    Err("no key opens the chain".to_owned())
+    Err("no key opens the data".to_owned())
 }
 
 /// A connection to the node that listens there. It says first who it is.
