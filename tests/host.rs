@@ -4,6 +4,7 @@
 use helix_zfs::zfs_core::{DatasetName, ErrorKind, Operation, PoolName, SnapshotName, Zfs};
 use std::fs::OpenOptions;
 use std::io;
+use std::path::Path;
 use std::process::Command;
 
 /// What the machine says of the control device by itself.
@@ -92,4 +93,46 @@ fn a_process_neither_aborts_nor_prints_nor_leaks() {
     };
     assert_eq!(stdout.lines().find(|line| !of_harness(line)), None);
     assert!(stdout.contains("1 passed"), "{stdout}");
+}
+
+/// Every test that the page on security names is there.
+#[test]
+fn what_shows_that_it_is_secure_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let mut named = 0;
+    for cell in page
+        .lines()
+        .filter_map(|line| line.strip_suffix(" |")?.rsplit(" | ").next())
+    {
+        for part in cell.split("; ") {
+            let Some((tests, place)) = part.rsplit_once(", ") else {
+                continue;
+            };
+            for name in tests.split('`').skip(1).step_by(2) {
+                named += 1;
+                let sources = sources(&root.join(place)).unwrap();
+                assert!(
+                    sources.contains(&format!("fn {name}(")),
+                    "{name} is not in {place}"
+                );
+            }
+        }
+    }
+    assert!(named > 40, "only {named} tests are named");
+}
+
+/// All Rust sources of a folder, or one file.
+fn sources(place: &Path) -> io::Result<String> {
+    if place.is_file() {
+        return std::fs::read_to_string(place);
+    }
+    let mut all = String::new();
+    for entry in std::fs::read_dir(place)? {
+        let path = entry?.path();
+        if path.is_dir() || path.extension().is_some_and(|end| end == "rs") {
+            all.push_str(&sources(&path)?);
+        }
+    }
+    Ok(all)
 }
