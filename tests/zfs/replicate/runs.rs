@@ -1,7 +1,7 @@
 //! Runs that nothing disturbs.
 
 use super::{Pair, Readers};
-use crate::support::{Mounted, Scratch, TestPool, allowed, noise, run, zfs, zfs_get};
+use crate::support::{Mounted, Scratch, TestPool, allowed, may, noise, run, zfs, zfs_get};
 use helix_zfs::gate::Operation;
 use helix_zfs::replicate::{Job, Phase, Replicator, Source};
 use helix_zfs::zfs_core::CreateOptions;
@@ -197,6 +197,7 @@ fn many_datasets_over_tcp_into_another_pool() {
             sink.lock().unwrap().push(progress.clone());
         });
     let parallel = NonZeroUsize::new(3).unwrap();
+    let receive = may(Operation::Receive, &targets);
     let results = std::thread::scope(|scope| {
         for _ in &jobs {
             scope.spawn(|| {
@@ -204,9 +205,7 @@ fn many_datasets_over_tcp_into_another_pool() {
                 source.serve(allowed(Operation::Send), connection).unwrap();
             });
         }
-        replicator.pull_all(allowed(Operation::Receive), &jobs, parallel, |_| {
-            TcpStream::connect(address)
-        })
+        replicator.pull_all(receive, &jobs, parallel, |_| TcpStream::connect(address))
     });
     assert_eq!(results.len(), jobs.len());
     for (n, (job, result)) in jobs.iter().zip(results).enumerate() {
