@@ -93,6 +93,14 @@ impl Site {
                 }
             }
             let mut more = UserProps::new().set(EPOCH, &epoch.to_string())?;
+            if common.is_none() && state.base.is_some() {
+                // The next run must not go back to what this one does not.
+                let note = ReplicaChange::Note {
+                    dataset: dataset.name().clone(),
+                    role: state.role,
+                };
+                steps.take(note, || dataset.inherit(BASE))?;
+            }
             if let Some(guid) = common {
                 more = more.set(BASE, &guid.to_string())?;
             }

@@ -113,9 +113,9 @@ impl Site {
                 SiteRole::Source | SiteRole::Promoted | SiteRole::Undoing | SiteRole::Fenced,
             ) => return self.close(&mut steps, &state.dataset, SiteRole::Fenced, epoch),
             (Role::Rebuilding, SiteRole::Rebuilding) => return Ok(()),
-            (Role::Rebuilding, SiteRole::Fenced | SiteRole::Replica) => {
-                return self.close(&mut steps, &state.dataset, SiteRole::Rebuilding, epoch);
-            }
+            // The rebuild says so itself, together with the snapshot that it goes back to: one that an
+            // earlier rebuild or promotion has left there must not be taken for that.
+            (Role::Rebuilding, SiteRole::Fenced | SiteRole::Replica) => return Ok(()),
             _ => return Err(state.cannot(to.role.name())),
         }
         if to.epoch > self.state()?.epoch {

@@ -1,7 +1,8 @@
 use super::Sites;
 use super::sites::{dataset, fence, files, follow, names, promote, rebuild, seen, site, survey};
-use crate::support::Scratch;
-use helix_zfs::replica::{ReplicaError, SiteRole};
+use crate::support::{Scratch, allowed};
+use helix_zfs::gate::Operation;
+use helix_zfs::replica::{Grants, ReplicaError, Role, SiteRole, Standing};
 use helix_zfs::replicate::Problem;
 
 /// A third replica was ahead of the one that took over.
@@ -36,4 +37,39 @@ fn a_replica_that_is_ahead_of_the_new_source_goes_back_to_what_both_have() {
     let kept = dataset(&kept);
     crate::support::run("zfs", &["destroy", "-r", kept.name().as_str()]);
     assert_eq!(c.diverged().unwrap(), []);
+}
+
+/// A promotion leaves the snapshot that it began with. That is not what a later rebuild goes back to.
+#[test]
+fn a_former_source_that_took_over_once_goes_back_to_the_newest_that_both_have() {
+    let sites = Sites::encrypted("rp-again");
+    let Sites { a, b, .. } = &sites;
+    sites.one_behind_the_other();
+    fence(a);
+    promote(b, 2).unwrap();
+    Sites::write(b, "second", "second");
+    rebuild(a, b, 2).unwrap();
+    let second = follow(a, b).unwrap().snapshot;
+    fence(b);
+    promote(a, 3).unwrap();
+    let third = Sites::write(a, "third", "third");
+
+    // As a node does it.
+    let rebuilding = Standing {
+        role: Role::Rebuilding,
+        epoch: 3,
+    };
+    let grants = Grants {
+        receive: allowed(Operation::Receive),
+        promote: allowed(Operation::PromoteReplica),
+        rebuild: allowed(Operation::RebuildReplica),
+        snapshot: allowed(Operation::Snapshot),
+    };
+    b.assume(grants, rebuilding, false, None, &mut |_| {})
+        .unwrap();
+    let common = survey(b, a).common;
+    assert_eq!(common, second.map(|mark| mark.guid));
+    assert_eq!(rebuild(b, a, 3).unwrap().diverged, None);
+    assert_eq!(follow(b, a).unwrap().snapshot, Some(third));
+    assert_eq!(names(&seen(b)), ["first", "second", "third"]);
 }

@@ -228,7 +228,7 @@ const SEARCHES: [Search; 7] = [
     ),
 ];
 
-fn all_hold(most: impl Fn(usize) -> usize) {
+fn all_hold(most: impl Fn(bool, usize) -> usize) {
     for (title, nodes, automatic, budget, changes) in SEARCHES {
         let mut policy = policy();
         if automatic {
@@ -240,20 +240,26 @@ fn all_hold(most: impl Fn(usize) -> usize) {
         }
         let mut rules = Rules::new(nodes, policy, None);
         rules.sickness = automatic;
-        holds(title, &rules, budget, most(changes));
+        holds(
+            title,
+            &rules,
+            budget,
+            most(nodes == 2 && !automatic, changes),
+        );
     }
 }
 
-#[test]
-fn nothing_goes_wrong_within_bounds() {
-    all_hold(|changes| changes);
-}
+/// Lets the search go further: two nodes to the end of all that can happen to them; the others, of
+/// which there is no end, half as far again. It takes long: `HELIX_ZFS_MODEL_FURTHER=1 cargo test
+/// --release -p helix-zfs --lib model -- --nocapture`.
+const FURTHER: &str = "HELIX_ZFS_MODEL_FURTHER";
 
-/// Some minutes in a release build.
 #[test]
-#[ignore = "takes long: cargo test --release -p helix-zfs --lib model -- --ignored --nocapture"]
-fn nothing_goes_wrong_twice_as_far() {
-    all_hold(|changes| changes * 2);
+fn nothing_goes_wrong() {
+    match std::env::var_os(FURTHER) {
+        None => all_hold(|_, changes| changes),
+        Some(_) => all_hold(|ends, changes| if ends { usize::MAX } else { changes * 3 / 2 }),
+    }
 }
 
 #[test]
