@@ -78,7 +78,7 @@ V is 2.1, 2.3, 2.4 or all. --native runs on this host's own ZFS instead of a
 guest. Guests are kept in $HELIX_ZFS_CACHE, else in
 $XDG_CACHE_HOME/helix-zfs or ~/.cache/helix-zfs. HELIX_ZFS_ACCEL=kvm|tcg
 decides what is otherwise probed; HELIX_ZFS_TEST_THREADS is the number of
-tests at once in a guest (default 4); HELIX_ZFS_THREAD_SECONDS how long the
+tests at once in a guest (default 3); HELIX_ZFS_THREAD_SECONDS how long the
 test of many threads runs (default 20); HELIX_ZFS_CHAOS_RUNS how many
 replications are disturbed (default 16); HELIX_ZFS_BENCH_ROUNDS the number of
 rounds of a benchmark; HELIX_ZFS_MIRROR names a Debian mirror on hosts whose

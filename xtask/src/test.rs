@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use lexopt::prelude::*;
 
 use crate::cache::RunDir;
@@ -26,6 +26,9 @@ const TARGET: &str = "zfs";
 /// The one that runs in two guests at once.
 const PAIR: &str = "pair";
 
+/// This program, of which guests have no need.
+const TASKS: &str = "xtask";
+
 /// The first's name in the guest, where `zfs` is the command.
 const PROGRAM: &str = "zfs-tests";
 
@@ -36,17 +39,21 @@ const LENGTHS: [&str; 2] = ["HELIX_ZFS_THREAD_SECONDS", "HELIX_ZFS_CHAOS_RUNS"];
 /// Tells the tests where the built programs are: the examples and helixctl.
 const PROGRAMS: &str = "HELIX_ZFS_PROGRAMS";
 
-/// The cores of a guest. Its tests keep them busy, so guests run side by side only where the host
-/// has as many for each: two on two cores take longer than one after the other.
-const CORES: u32 = 2;
-
+/// Guests have one processor each, and as many run side by side as the host has: a second one would
+/// cost a third of what both could do, since emulation makes every atomic operation and every
+/// interrupt between them expensive.
 fn guests_at_once() -> usize {
-    let host = std::thread::available_parallelism().map_or(1, usize::from);
-    (host / CORES as usize).max(1)
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// A suite takes a quarter of an hour on two emulated cores; what takes this long hangs.
-const TIMEOUT: Duration = Duration::from_secs(1560);
+/// The tests of a version run in so many guests, which keeps two processors busy to the end.
+const PARTS: usize = 2;
+
+/// Fewer tests than these are not worth a second guest.
+const ONE_GUEST: usize = 60;
+
+/// A part takes a quarter of an hour on an emulated processor; what takes this long hangs.
+const TIMEOUT: Duration = Duration::from_secs(1700);
 
 #[derive(Debug)]
 struct Options {
@@ -70,7 +77,7 @@ pub(crate) fn run(arguments: lexopt::Parser) -> Result<ExitCode> {
     } else if !options.host_only {
         let guests = setup::ready(&options.versions, Check::Quick)?;
         let programs = Programs::build()?;
-        guest_tests(&guests, &programs, &options, &mut total);
+        guest_tests(&guests, &programs, &options, &mut total)?;
         pair_tests(&guests, &programs, &options, &mut total)?;
     }
     if total.counts.passed + total.counts.failed == 0 {
@@ -130,7 +137,8 @@ fn native_tests(programs: &Programs, options: &Options, total: &mut Total) -> Re
     }
     let mut command = native::command(&programs.tests, run.path());
     command
-        .args(libtest_arguments(options))
+        .arg(threads())
+        .args(&options.filter)
         .env(PROGRAMS, folder)
         .stdin(Stdio::null());
     run_here("native", &mut command, options, total)
@@ -192,10 +200,11 @@ struct Programs {
 }
 
 impl Programs {
+    /// As members of the workspace, like the tests on the host: for a package alone fewer features
+    /// are asked for, and cargo builds anew what they share.
     fn build() -> Result<Self> {
-        let package = ["-p", cargo::PACKAGE];
         let targets = ["--test", TARGET, "--test", PAIR, "--no-run"];
-        let built = cargo::build(&[&["test"][..], &package, &targets].concat())?;
+        let built = cargo::build(&[&["test", "--workspace"][..], &targets].concat())?;
         let find = |name| {
             let found = built.iter().find(|it| it.name == name);
             found
@@ -203,9 +212,12 @@ impl Programs {
                 .with_context(|| format!("cargo built no {name}"))
         };
         let (tests, pair) = (find(TARGET)?, find(PAIR)?);
-        let mut others = cargo::build(&[&["build"][..], &package, &["--examples"]].concat())?;
-        others.extend(cargo::build(&["build", "-p", "helixctl", "--bins"])?);
-        let others = others.into_iter().map(|it| (it.path, it.name)).collect();
+        let others = cargo::build(&["build", "--workspace", "--examples", "--bins"])?;
+        let others = others
+            .into_iter()
+            .filter(|it| it.name != TASKS)
+            .map(|it| (it.path, it.name))
+            .collect();
         Ok(Self {
             tests,
             pair,
@@ -214,35 +226,96 @@ impl Programs {
     }
 }
 
-/// Tests mostly wait for the pool, so more of them at once than there are processors pay.
-fn libtest_arguments(options: &Options) -> Vec<OsString> {
-    let threads = std::env::var("HELIX_ZFS_TEST_THREADS").unwrap_or_else(|_| "4".to_owned());
-    let mut arguments = vec![format!("--test-threads={threads}").into()];
-    arguments.extend(options.filter.as_ref().map(OsString::from));
-    arguments
+/// The names of a program's tests, of those that the filter leaves.
+fn names(program: &Path, options: &Options) -> Result<Vec<String>> {
+    let output = Command::new(program)
+        .arg("--list")
+        .args(&options.filter)
+        .output()
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    ensure!(
+        output.status.success(),
+        "{} does not list its tests: {}",
+        program.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let names = String::from_utf8(output.stdout)?;
+    let names = names.lines().filter_map(|line| line.strip_suffix(": test"));
+    Ok(names.map(str::to_owned).collect())
 }
 
-fn guest_tests(guests: &[Guest], programs: &Programs, options: &Options, total: &mut Total) {
-    let next = Mutex::new(guests.iter());
+/// Some of the tests of a version, in a guest of their own.
+struct Part<'g> {
+    guest: &'g Guest,
+    /// What the lines of its output begin with.
+    name: String,
+    tests: Vec<String>,
+}
+
+impl<'g> Part<'g> {
+    /// Neighbours in the list take about as long as each other, so they are dealt out like cards.
+    fn all(guests: &'g [Guest], tests: &[String]) -> Vec<Self> {
+        let parts = if tests.len() < ONE_GUEST { 1 } else { PARTS };
+        let mut all = Vec::new();
+        for guest in guests {
+            for part in 0..parts {
+                let version = guest.version().name();
+                let tests = tests.iter().skip(part).step_by(parts);
+                all.push(Self {
+                    guest,
+                    name: match parts {
+                        1 => version.to_owned(),
+                        _ => format!("{version}, {} of {parts}", part + 1),
+                    },
+                    tests: tests.cloned().collect(),
+                });
+            }
+        }
+        all
+    }
+
+    fn place(&self) -> String {
+        format!("OpenZFS {}", self.guest.version().name())
+    }
+}
+
+/// Tests often wait for the pool, so more of them at once than there are processors pay.
+fn threads() -> OsString {
+    let threads = std::env::var("HELIX_ZFS_TEST_THREADS").unwrap_or_else(|_| "3".to_owned());
+    format!("--test-threads={threads}").into()
+}
+
+fn guest_tests(
+    guests: &[Guest],
+    programs: &Programs,
+    options: &Options,
+    total: &mut Total,
+) -> Result<()> {
+    let tests = names(&programs.tests, options)?;
+    if tests.is_empty() && options.filter.is_some() {
+        return Ok(());
+    }
+    let parts = Part::all(guests, &tests);
+    let next = Mutex::new(parts.iter());
     let total = Mutex::new(total);
     std::thread::scope(|scope| {
-        for _ in 0..guests_at_once().min(guests.len()) {
+        for _ in 0..guests_at_once().min(parts.len()) {
             scope.spawn(|| {
                 loop {
-                    let guest = setup::lock(&next).next();
-                    let Some(guest) = guest else { break };
-                    let place = format!("OpenZFS {}", guest.version().name());
-                    let mut part = Total::default();
-                    if let Err(error) = guest_suite(guest, programs, options, &mut part) {
-                        part.fail(format!("{error:#} ({place})"));
+                    let part = setup::lock(&next).next();
+                    let Some(part) = part else { break };
+                    let mut sum = Total::default();
+                    if let Err(error) = guest_suite(part, programs, &mut sum) {
+                        sum.fail(format!("{error:#} ({})", part.name));
                     }
                     let mut total = setup::lock(&total);
-                    total.counts += part.counts;
-                    total.failures.append(&mut part.failures);
+                    total.counts += sum.counts;
+                    total.failures.append(&mut sum.failures);
                 }
             });
         }
     });
+    Ok(())
 }
 
 /// Runs the tests of two guests, each version with the next one.
@@ -252,20 +325,14 @@ fn pair_tests(
     options: &Options,
     total: &mut Total,
 ) -> Result<()> {
-    let arguments: Vec<&str> = options.filter.as_deref().into_iter().collect();
-    let list = Command::new(&programs.pair)
-        .arg("--list")
-        .args(&arguments)
-        .output()
-        .context("cannot run the tests of two guests")?;
-    if list.stdout.is_empty() && options.filter.is_some() {
+    if names(&programs.pair, options)?.is_empty() && options.filter.is_some() {
         return Ok(());
     }
     let run = RunDir::new()?;
     let program = run.path().join(PAIR);
     strip(&programs.pair, &program)?;
     let mut command = vec![program.into()];
-    command.extend(arguments.iter().map(OsString::from));
+    command.extend(options.filter.as_ref().map(OsString::from));
     for (first, second) in guests.iter().zip(guests.iter().cycle().skip(1)) {
         let verdict = pair::test([first, second], &command)?;
         total.add(&verdict.place, &verdict.program);
@@ -282,21 +349,14 @@ const AGAIN: usize = 8;
 /// Runs the tests in a guest. A few that failed are run again, one by one in a guest of their own:
 /// the clocks of an emulated guest stand still and jump when its host is busy. What fails again has
 /// failed; what passes then is told, and counts as passed.
-fn guest_suite(
-    guest: &Guest,
-    programs: &Programs,
-    options: &Options,
-    total: &mut Total,
-) -> Result<()> {
-    let place = format!("OpenZFS {}", guest.version().name());
+fn guest_suite(part: &Part<'_>, programs: &Programs, total: &mut Total) -> Result<()> {
+    let place = part.place();
     let run = RunDir::new()?;
-    let mut suite = guest_run(guest, programs, &run, libtest_arguments(options))?;
+    let mut suite = guest_run(part, programs, &run, threads(), &part.tests)?;
     let first_failed = suite.program.counts.failed;
-    let failed = &suite.program.failures;
+    let failed = suite.program.failures.clone();
     if !failed.is_empty() && failed.len() <= AGAIN && suite.counted_all() {
-        let mut arguments: Vec<OsString> = vec!["--test-threads=1".into(), "--exact".into()];
-        arguments.extend(failed.iter().map(OsString::from));
-        let again = guest_run(guest, programs, &run, arguments)?;
+        let again = guest_run(part, programs, &run, "--test-threads=1".into(), &failed)?;
         if again.counted_all() && again.program.counts.passed > 0 {
             for name in failed
                 .iter()
@@ -311,19 +371,20 @@ fn guest_suite(
     }
     total.add(&place, &suite.program);
     let counts = suite.program.counts;
+    let name = &part.name;
     match suite.outcome {
-        Outcome::Exited(0) if suite.program.line.is_empty() => {
-            total.fail(format!("the tests gave no result ({place})"));
-        }
-        Outcome::Exited(0) if counts.passed == 0 && options.filter.is_none() => {
-            total.fail(format!("no test was run ({place})"));
-        }
         Outcome::Exited(status) if status != 0 && first_failed == 0 => {
-            total.fail(format!("the tests died with status {status} ({place})"));
+            total.fail(format!("the tests died with status {status} ({name})"));
         }
-        Outcome::Exited(_) => {}
-        Outcome::TimedOut => total.fail(format!("the tests timed out ({place})")),
-        Outcome::Died => total.fail(format!("the guest failed ({place})")),
+        Outcome::Exited(_) => {
+            let ran = counts.passed + counts.failed + counts.skipped;
+            let meant = part.tests.len();
+            if ran != meant as u64 {
+                total.fail(format!("{ran} of {meant} tests were run ({name})"));
+            }
+        }
+        Outcome::TimedOut => total.fail(format!("the tests timed out ({name})")),
+        Outcome::Died => total.fail(format!("the guest failed ({name})")),
     }
     Ok(())
 }
@@ -342,16 +403,17 @@ impl Suite {
 }
 
 fn guest_run(
-    guest: &Guest,
+    part: &Part<'_>,
     programs: &Programs,
     run: &RunDir,
-    arguments: Vec<OsString>,
+    threads: OsString,
+    tests: &[String],
 ) -> Result<Suite> {
-    let name = guest.version().name();
+    let name = &part.name;
     let program = run.path().join(PROGRAM);
     strip(&programs.tests, &program)?;
-    let mut command = vec![program.into()];
-    command.extend(arguments);
+    let mut command = vec![program.into(), threads, "--exact".into()];
+    command.extend(tests.iter().map(OsString::from));
     let mut job = Job::new(command);
     for (path, other) in &programs.others {
         let stripped = run.path().join(other);
@@ -365,7 +427,6 @@ fn guest_run(
             job.env(name, length);
         }
     }
-    job.cpus = CORES;
     job.memory_mib = 3072;
     job.disks = vec![4 << 30; 4];
     job.timeout = TIMEOUT;
@@ -376,7 +437,7 @@ fn guest_run(
     let mut stdout = LineSplitter::default();
     let mut stderr = LineSplitter::default();
     let report = job.run(
-        guest,
+        part.guest,
         &mut |bytes| {
             stdout.feed(bytes, &mut |line| {
                 setup::lock(&results).read(line);
