@@ -33,7 +33,7 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Result<ExitCode> {
     }
     let guest = setup::ready_one(version)?;
     let program = cargo::build_one(
-        &["test", "-p", cargo::PACKAGE, "--test", TARGET, "--no-run"],
+        &["test", "--workspace", "--test", TARGET, "--no-run"],
         TARGET,
     )?;
     // It has an hour: whoever works on this machine comes first.

@@ -123,8 +123,16 @@ fn attribute(path: &Path, value: &[u8]) {
 
 /// Bytes that compress.
 fn text(len: usize, seed: usize) -> Vec<u8> {
-    let line = |n: usize| format!("line {} of the text\n", (n * seed) % 97);
-    (0..).flat_map(|n| line(n).into_bytes()).take(len).collect()
+    let mut bytes = Vec::with_capacity(len);
+    for n in 0.. {
+        if bytes.len() >= len {
+            break;
+        }
+        let line = format!("line {} of the text\n", (n * seed) % 97);
+        bytes.extend_from_slice(line.as_bytes());
+    }
+    bytes.truncate(len);
+    bytes
 }
 
 /// Three snapshots, `a`, `b` and `c`, with all that a stream can say about files.
