@@ -136,7 +136,14 @@ impl Site {
     ) -> Result<Candidate, ReplicaError> {
         let state = self.state()?;
         let all = self.all_snapshots(&state)?;
+        // A promotion that died on its way may have renamed the chain already. What it began with is
+        // the newest then: nothing was received or written since.
+        let renamed = self.is_renamed() && state.dataset == *self.data();
         let verified = match state.role {
+            SiteRole::Promoting if renamed => all
+                .iter()
+                .find(|mark| Some(mark.guid) == state.base)
+                .cloned(),
             SiteRole::Replica | SiteRole::Promoting => self.verified()?.pop(),
             _ => all.last().cloned(),
         };

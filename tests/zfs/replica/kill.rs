@@ -55,6 +55,10 @@ fn a_promotion_and_its_undo_go_on_after_a_kill() {
         }
         ended = child(step);
         is_safe();
+        // A node that starts again looks at what it could take over with.
+        let candidate = b.candidate(Some(&mark)).unwrap();
+        assert_eq!(candidate.verified.as_ref(), Some(&mark));
+        assert!(candidate.has_acknowledged);
         if b.state().unwrap().role == SiteRole::Promoting && step % 2 == 1 {
             // Taken back rather than finished, and made again.
             let capability = cap(b, Operation::PromoteReplica);
