@@ -51,13 +51,12 @@ pub enum ReplicaError {
         /// The target.
         target: DatasetName,
     },
-    /// A snapshot was not the same when it was read again.
-    #[error("{snapshot} is not what was verified: {detail}")]
+    /// The replica has received the snapshot that was acknowledged, but neither it nor a later one is
+    /// verified.
+    #[error("{snapshot} was acknowledged, and is not verified")]
     Unverified {
         /// The snapshot.
         snapshot: SnapshotName,
-        /// What is different.
-        detail: String,
     },
     /// The replica does not have a snapshot that was acknowledged.
     #[error("{target} does not have the acknowledged snapshot with the GUID {guid}")]

@@ -44,7 +44,7 @@ impl<'p> Promotion<'p> {
         self
     }
 
-    /// Refuses unless the replica has the verified snapshot with this GUID.
+    /// Refuses unless the replica has the snapshot with this GUID, and it or a later one is verified.
     #[must_use]
     pub fn acknowledged(mut self, guid: u64) -> Self {
         self.acknowledged = Some(guid);
@@ -102,8 +102,8 @@ impl Site {
     /// | [`Role`](ReplicaError::Role) | it is no replica |
     /// | [`NothingVerified`](ReplicaError::NothingVerified) | nothing was ever verified |
     /// | [`MissesAcknowledged`](ReplicaError::MissesAcknowledged) | as it says |
+    /// | [`Unverified`](ReplicaError::Unverified) | it has the acknowledged snapshot, but nothing from there on is verified |
     /// | [`Written`](ReplicaError::Written) | somebody wrote to the chain |
-    /// | [`Unverified`](ReplicaError::Unverified) | the chain is not what was verified |
     /// | [`KeyNeeded`](ReplicaError::KeyNeeded), `WrongKey` | as they say |
     /// | [`FenceLost`](ReplicaError::FenceLost) | the fence went to somebody else; the promotion is taken back |
     /// | `AlreadyExists`, `NotFound` | there is a dataset where the data is to be, or no parent |
@@ -325,17 +325,21 @@ impl Site {
             target: self.target().clone(),
         })?;
         let chain = observed.chain.as_ref();
-        let has = |guid: u64| {
-            let snapshots = chain.into_iter().flat_map(|chain| &chain.snapshots);
-            snapshots
-                .into_iter()
-                .any(|kept| kept.verified && kept.guid == guid)
-        };
-        if let Some(guid) = acknowledged.filter(|guid| !has(*guid)) {
-            return Err(ReplicaError::MissesAcknowledged {
-                target: self.target().clone(),
-                guid,
-            });
+        if let Some(guid) = acknowledged {
+            let snapshots = chain.map_or(&[][..], |chain| &chain.snapshots);
+            let place = |guid: u64| snapshots.iter().position(|kept| kept.guid == guid);
+            let Some(kept) = snapshots.iter().find(|kept| kept.guid == guid) else {
+                return Err(ReplicaError::MissesAcknowledged {
+                    target: self.target().clone(),
+                    guid,
+                });
+            };
+            // What comes before a verified one is part of that.
+            if place(guid) > place(base.guid) {
+                return Err(ReplicaError::Unverified {
+                    snapshot: self.chain.snapshot(&kept.short)?.name().clone(),
+                });
+            }
         }
         let tail = chain
             .and_then(|chain| chain.snapshots.last())

@@ -1,7 +1,10 @@
-use super::Sites;
-use super::sites::{self, dataset, fence, files, follow, names, open, promote, rebuild, seen};
+use super::sites::{
+    self, cap, dataset, fence, files, follow, key, names, open, promote, rebuild, seen,
+};
+use super::{Sites, quiet};
 use crate::support::{Mounted, TestPool, zfs_get};
-use helix_zfs::replica::SiteRole;
+use helix_zfs::gate::Operation;
+use helix_zfs::replica::{Promotion, SiteRole};
 use helix_zfs::zfs_core::CreateOptions;
 
 #[test]
@@ -87,7 +90,7 @@ fn what_is_not_verified_is_not_promoted() {
     let sites = Sites::encrypted("rp-tail");
     let Sites { a, b, .. } = &sites;
     let mark = sites.one_behind_the_other();
-    Sites::write(a, "second", "second");
+    let second = Sites::write(a, "second", "second");
     let chain = b.target().child("chain").unwrap();
     // Received, and not verified.
     let by_hand = format!(
@@ -95,6 +98,16 @@ fn what_is_not_verified_is_not_promoted() {
         a.data()
     );
     crate::support::run("sh", &["-c", &by_hand]);
+    // Not even when it is the one that must not be lost.
+    let key = key();
+    let promotion = Promotion::new(2).key(&key).acknowledged(second.guid);
+    let capability = cap(b, Operation::PromoteReplica);
+    let error = b.promote(capability, &promotion, &mut quiet).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("{chain}@second was acknowledged, and is not verified")
+    );
+    assert_eq!(b.state().unwrap().role, SiteRole::Replica);
     assert_eq!(promote(b, 2).unwrap(), mark);
     assert_eq!(names(&files(b.data())), ["first"]);
     assert!(
