@@ -151,6 +151,8 @@ pub(super) fn promote_together(
     }
     for Promotion { clone, origin } in &promotions {
         capability.allow_all(Operation::Promote, [clone.name(), &origin.dataset()])?;
+        // The program asks no guard.
+        clone.dataset().check_promote()?;
     }
     let clones = promotions.iter().map(|one| one.clone.name().to_string());
     let origins = promotions.iter().map(|one| one.origin.to_string());

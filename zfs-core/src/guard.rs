@@ -18,7 +18,7 @@ pub type Verdict = std::result::Result<(), String>;
 ///
 /// It is not asked about what other programs do, nor about what a [channel
 /// program](crate::program::ChannelProgram) does: whoever runs one that clones calls
-/// [`Snapshot::check_clone_to`] first.
+/// [`Snapshot::check_clone_to`] first, and one that promotes [`Dataset::check_promote`].
 pub trait Guard: fmt::Debug + Send + Sync {
     /// Whether `dataset` may be mounted under the name `name`, which is its own but when it is about
     /// to be renamed. Asked before everything that mounts or may mount: [`Dataset::mount`], the
@@ -162,5 +162,17 @@ impl Snapshot {
     /// `Forbidden`.
     pub fn check_clone_to(&self, target: &DatasetName) -> Result<()> {
         self.zfs().guards.clone_to(self, target)
+    }
+}
+
+impl Dataset {
+    /// Whether the [guards](Zfs::with_guard) let it be promoted: for those who promote in a channel
+    /// program. [`promote`](Self::promote) asks by itself.
+    ///
+    /// # Errors
+    ///
+    /// `Forbidden`.
+    pub fn check_promote(&self) -> Result<()> {
+        self.zfs().guards.promote(self)
     }
 }

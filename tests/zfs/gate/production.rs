@@ -1,9 +1,11 @@
 //! What is never done with production data.
 
 use super::Place;
-use crate::support::{Mounted, noise, zfs_get};
+use crate::support::{Mounted, allowed, noise, zfs_get};
+use helix_zfs::Tenant;
 use helix_zfs::gate::audit::AuditKind;
-use helix_zfs::gate::{ProductionRules, Rules};
+use helix_zfs::gate::{Operation, ProductionRules, Rules};
+use helix_zfs::scope::ScopeError;
 use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
 use helix_zfs::zfs_core::mount::MountOptions;
 use helix_zfs::zfs_core::props::{PropertySet, UserProps};
@@ -138,6 +140,66 @@ fn a_clone_in_the_ephemeral_area_is_production_too() {
     forbidden(out.receive(&mut stream, &ReceiveOptions::new().origin(origin.name())));
     drop(stream);
     assert!(!out.exists().unwrap());
+}
+
+fn forbidden_of<T: std::fmt::Debug>(result: std::result::Result<T, ScopeError>) {
+    match result.unwrap_err() {
+        ScopeError::Zfs(error) => assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}"),
+        other => panic!("{other}"),
+    }
+}
+
+/// Cloned and promoted by programs in the kernel, which ask nobody themselves.
+#[test]
+fn a_tenants_production_data_is_staged_only_where_rules_say_and_not_promoted() {
+    let place = Place::new("gate-staging", |top| {
+        let area = helix_zfs::zfs_core::DatasetName::new(&format!("{top}/birch/staging")).unwrap();
+        let production = ProductionRules::new().ephemeral_below(area);
+        Rules::allow_all().with_production(production)
+    });
+    let [acme, birch] = ["acme", "birch"].map(|name| {
+        place.make(name, &CreateOptions::filesystem());
+        let marked = CreateOptions::filesystem().user(MARK, "on").unwrap();
+        place.make(&format!("{name}/db"), &marked);
+        Tenant::from(dataset(&place, name))
+    });
+    let none = PropertySet::new();
+    let staged = |tenant: &Tenant| {
+        let taken = allowed(Operation::Snapshot);
+        let before = tenant.snapshot(taken, "s", &UserProps::new()).unwrap();
+        let staging = tenant.staging("next").unwrap();
+        let history = place.history();
+        let made = staging.create(allowed(Operation::Clone), &before, &none, &mut |_| {});
+        (staging, made, history)
+    };
+
+    let (staging, made, before) = staged(&acme);
+    forbidden_of(made);
+    assert_eq!(place.history(), before, "the kernel saw something");
+    assert!(!acme.at("staging").unwrap().dataset().exists().unwrap());
+    forbidden_of(
+        staging.create(
+            allowed(Operation::Clone),
+            &acme
+                .snapshot(allowed(Operation::Snapshot), "t", &UserProps::new())
+                .unwrap(),
+            &PropertySet::new().user("helix:purpose", "test").unwrap(),
+            &mut |_| {},
+        ),
+    );
+
+    let (staging, made, _) = staged(&birch);
+    assert_eq!(made.unwrap().len(), 2);
+    let db = staging.at("db").unwrap();
+    assert_eq!(zfs_get(MARK, db.name()), "-");
+    forbidden(db.dataset().mount(&MountOptions::new().at("/")));
+    let before = place.history();
+    forbidden_of(staging.promote(allowed(Operation::Promote)));
+    forbidden_of(db.promote(allowed(Operation::Promote)));
+    assert_eq!(place.history(), before, "the kernel saw something");
+    let kinds = place.kinds();
+    assert_eq!(kinds.len(), 1 + 5);
+    assert!(kinds[1..].iter().all(|kind| *kind == AuditKind::Refusal));
 }
 
 #[test]
