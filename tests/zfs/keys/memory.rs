@@ -2,9 +2,11 @@
 //!
 //! A process of its own makes a key, uses it for all that keys are for, drops it, and then looks
 //! through all of its memory. This program does not wipe what it frees: what is proven is that the
-//! crates wipe it.
+//! crates wipe it. What TLS leaves behind is wiped by the allocator of `helixctl`: that is looked through
+//! while it waits for somebody to read what it says.
 
-use super::{encrypted, folder, id, name};
+use super::vault::Server;
+use super::{encrypted, folder, id, lock, name, tenant};
 use crate::support::killed::{self, Ended};
 use crate::support::open_gate;
 use crate::support::{Scratch, output, zfs};
@@ -17,7 +19,8 @@ use std::fmt::Write;
 use std::fs::File;
 use std::io::{BufRead, Read};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -70,12 +73,18 @@ impl Needles {
 
     /// The forms in which it is somewhere in this process's memory, and where.
     fn find(&self) -> Vec<String> {
+        self.find_in("self")
+    }
+
+    /// As [`find`](Self::find), in another process.
+    fn find_in(&self, process: &str) -> Vec<String> {
         const CHUNK: usize = 1 << 20;
         const LONGEST: usize = 64;
-        let memory = File::open("/proc/self/mem").unwrap();
+        let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+        let memory = File::open(format!("/proc/{process}/mem")).unwrap();
         let mut chunk = Zeroizing::new(vec![0; CHUNK + LONGEST]);
         let mut found = Vec::new();
-        for line in std::fs::read_to_string("/proc/self/maps").unwrap().lines() {
+        for line in maps.lines() {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let is_file = fields[4] != "0";
             // What is read of a file and cannot be written is the file's.
@@ -218,4 +227,76 @@ fn nothing_of_a_key_is_left_in_memory() {
     assert!(text.contains("change-key"), "{text}");
     assert_eq!(needles.find(), Vec::<String>::new());
     drop((said, audit, text));
+}
+
+/// Runs `helixctl` until it is done and about to say so, looks at it then, and returns what it says.
+fn looked_at(arguments: &[String], look: impl FnOnce(&str)) -> String {
+    let folder = std::env::var_os("HELIX_ZFS_PROGRAMS").expect("the folder of the programs");
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let page = rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    // There is no room for another byte.
+    assert_eq!(rustix::io::write(&writer, &vec![b'.'; page]).unwrap(), page);
+    let mut child = Command::new(PathBuf::from(folder).join("helixctl"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(writer))
+        .spawn()
+        .unwrap();
+    let process = child.id().to_string();
+    for attempt in 0.. {
+        assert_eq!(child.try_wait().unwrap(), None, "{arguments:?}");
+        assert!(attempt < 6000, "{arguments:?} says nothing");
+        let call = std::fs::read_to_string(format!("/proc/{process}/syscall")).unwrap_or_default();
+        // It writes to its standard output.
+        if call.starts_with("1 0x1 ") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    look(&process);
+    let mut said = String::new();
+    File::from(reader).read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
+    said.split_off(page)
+}
+
+#[test]
+fn nothing_of_a_key_of_a_server_is_left_in_the_programs_memory() {
+    let server = Server::new();
+    let vault = server.vault();
+    let folder = folder();
+    let scratch = Scratch::new("bao-memory");
+    let (kv, transit) = (server.keys(&vault), server.transit(&vault));
+    let stores: [(&dyn KeyStore, Vec<String>); 2] = [
+        (&kv, server.arguments(folder.path())),
+        (&transit, server.transit_arguments(folder.path())),
+    ];
+    for (keys, arguments) in stores {
+        let tenant = tenant(&scratch, &name("bao-memory"), keys);
+        let dataset = tenant.dataset().name().as_str();
+        let id = id(tenant.dataset().name().base());
+        let mut needles = Needles::default();
+        let control = "what it is about";
+        let masked = dataset.bytes().map(|byte| byte ^ MASK);
+        needles.0.push((control, masked.collect()));
+        lock(&tenant);
+        for (command, version) in [("unlock", 1), ("rotate", 2)] {
+            let words = ["key", command, dataset].map(str::to_owned);
+            let said = looked_at(&[&words, &*arguments].concat(), |process| {
+                let key = keys.version(&id, KeyVersion(version)).unwrap();
+                let masked: Vec<u8> = key.bytes().iter().map(|byte| byte ^ MASK).collect();
+                needles.add(&masked);
+                let (there, leaked): (Vec<String>, Vec<String>) = needles
+                    .find_in(process)
+                    .into_iter()
+                    .partition(|found| found.starts_with(control));
+                assert!(!there.is_empty(), "not even its name is found");
+                assert_eq!(leaked, Vec::<String>::new(), "{command}");
+            });
+            assert!(
+                said.contains(&format!("version {version} of its key")),
+                "{said}"
+            );
+        }
+    }
 }

@@ -20,6 +20,9 @@ use helix_zfs::key::{
 };
 use proxy::{Fault, Proxy, Upstream};
 use serde_json::{Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -33,17 +36,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new() -> Self {
-        let variable = |name| {
-            std::env::var(name).unwrap_or_else(|_| {
-                panic!("{name} is set where there is a server: cargo xtask test, or vm --bao")
-            })
-        };
-        let server = Self {
-            address: variable("HELIX_BAO_ADDRESS"),
-            authority: std::fs::read_to_string(variable("HELIX_BAO_AUTHORITY")).unwrap(),
-            token: variable("HELIX_BAO_TOKEN"),
-            mount: format!("guest{}-{}", std::process::id(), unique()),
-        };
+        let server = Self::with_mount(&format!("guest{}-{}", std::process::id(), unique()));
         let (kv, transit) = (&server.mount, server.transit_mount());
         let mount = |at: &str, kind| {
             let body = json!({ "type": kind });
@@ -57,6 +50,45 @@ impl Server {
             std::thread::sleep(Duration::from_millis(20));
         }
         server
+    }
+
+    /// The one whose engines another process made.
+    pub(super) fn with_mount(mount: &str) -> Self {
+        let variable = |name| {
+            std::env::var(name).unwrap_or_else(|_| {
+                panic!("{name} is set where there is a server: cargo xtask test, or vm --bao")
+            })
+        };
+        Self {
+            address: variable("HELIX_BAO_ADDRESS"),
+            authority: std::fs::read_to_string(variable("HELIX_BAO_AUTHORITY")).unwrap(),
+            token: variable("HELIX_BAO_TOKEN"),
+            mount: mount.to_owned(),
+        }
+    }
+
+    /// How `helixctl` is told of [`keys`](Self::keys); its token is put into `folder`.
+    pub(super) fn arguments(&self, folder: &Path) -> Vec<String> {
+        let token = folder.join("token");
+        std::fs::write(&token, &self.token).unwrap();
+        std::fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
+        let authority = std::env::var("HELIX_BAO_AUTHORITY").unwrap();
+        vec![
+            format!("--vault={}", self.address),
+            format!("--vault-authority={authority}"),
+            format!("--vault-token-file={}", token.display()),
+            format!("--vault-mount={}", self.mount),
+            String::from("--vault-path=helix/{key}"),
+        ]
+    }
+
+    /// And of [`transit`](Self::transit).
+    pub(super) fn transit_arguments(&self, folder: &Path) -> Vec<String> {
+        let mut arguments = self.arguments(folder);
+        arguments.pop();
+        arguments.push(String::from("--vault-path=wrapped/{key}"));
+        arguments.push(format!("--vault-transit={}/helix", self.transit_mount()));
+        arguments
     }
 
     fn transit_mount(&self) -> String {
