@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::answer::Answer;
-use crate::commands::{clone, gate, guard, key, layout, quota, replicate, status, tenant};
+use crate::commands::{clone, gate, guard, key, layout, quota, replica, replicate, status, tenant};
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::pages;
 
-/// Helix's storage operations on OpenZFS: layouts, tenants, guard rails, clones, quotas, keys and
-/// replication.
+/// Helix's storage operations on OpenZFS: layouts, tenants, guard rails, clones, quotas, keys,
+/// replication and replicas.
 ///
 /// Every command can be run again after it was interrupted: it finishes what was begun. What would
 /// destroy data is told first, and asked about.
@@ -68,6 +68,9 @@ pub(crate) enum Command {
     /// Verified copies on another machine.
     #[command(subcommand)]
     Replicate(replicate::Replicate),
+    /// Replicas that follow their source, and take its place.
+    #[command(subcommand)]
+    Replica(replica::Replica),
     /// Keys of encrypted datasets.
     #[command(subcommand)]
     Key(key::Key),
@@ -90,6 +93,7 @@ impl Command {
             Self::Clone(command) => command.run(console),
             Self::Quota(command) => command.run(console),
             Self::Replicate(command) => command.run(console),
+            Self::Replica(command) => command.run(console),
             Self::Key(command) => command.run(console),
             Self::Gate(command) => command.run(console),
             Self::Completion(command) => command.run(),
@@ -139,6 +143,12 @@ mod tests {
             "replicate serve t --stdio",
             "replicate pull t r --from a:1 --snapshot s",
             "replicate pull t r --command c",
+            "replica run n.toml --for 1h",
+            "replica status n.toml",
+            "replica promote n.toml --accept-lag --wait 5m",
+            "replica undo n.toml --wait 5m",
+            "replica rebuild n.toml --wait 5m",
+            "replica hand-over n.toml --wait 5m",
             "key status t -r",
             "key change t --key-file -",
             "key unlock t --all --workers 2 --key-folder k",

@@ -8,6 +8,7 @@
 
 mod answer;
 mod arguments;
+mod channel;
 mod commands;
 mod console;
 mod failure;
@@ -17,6 +18,7 @@ mod pages;
 mod progress;
 mod provider;
 mod quantity;
+mod replica;
 
 use std::alloc::System;
 use std::process::ExitCode;

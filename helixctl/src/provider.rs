@@ -1,6 +1,6 @@
 //! Where the keys of tenants are kept: in files, in the environment, or in Vault.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use helix_zfs::key::vault::{Login, LoginSecret, Vault, VaultError, VaultKeys, VaultTransit};
@@ -8,10 +8,18 @@ use helix_zfs::key::{
     EnvironmentKeys, FileKeys, KeyError, KeyProblem, KeyProvider, KeyStore, TenantKeyError,
 };
 
+use serde::Deserialize;
+
 use crate::failure::{Exit, Failure};
 
-/// Where keys are kept: one of `--key-folder`, `--key-environment` and `--vault`.
-#[derive(Clone, Debug, Args)]
+/// Where keys are in Vault, unless something else is said.
+const MOUNT: &str = "secret";
+const PATH: &str = "helix/{key}";
+
+/// Where keys are kept: one of `--key-folder`, `--key-environment` and `--vault`. In a file they have
+/// the same names, without the dashes before them.
+#[derive(Clone, Debug, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct ProviderArguments {
     /// Keys in files: FOLDER/KEY/VERSION, which only their owner can reach.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["key_environment", "vault"])]
@@ -45,7 +53,7 @@ pub(crate) struct ProviderArguments {
         long,
         value_name = "MOUNT",
         requires = "vault",
-        default_value = "secret"
+        default_value = MOUNT
     )]
     vault_mount: String,
     /// The path of a key in it. `{key}` stands for the key's name.
@@ -53,7 +61,7 @@ pub(crate) struct ProviderArguments {
         long,
         value_name = "PATH",
         requires = "vault",
-        default_value = "helix/{key}"
+        default_value = PATH
     )]
     vault_path: String,
     /// Keys are wrapped by Transit: its mount, a `/`, and the name of its key.
@@ -61,7 +69,40 @@ pub(crate) struct ProviderArguments {
     vault_transit: Option<String>,
 }
 
+impl Default for ProviderArguments {
+    fn default() -> Self {
+        Self {
+            key_folder: None,
+            key_environment: false,
+            vault: None,
+            vault_authority: None,
+            vault_namespace: None,
+            vault_token_file: None,
+            vault_role_id: None,
+            vault_secret_id_file: None,
+            vault_kubernetes: None,
+            vault_mount: MOUNT.to_owned(),
+            vault_path: PATH.to_owned(),
+            vault_transit: None,
+        }
+    }
+}
+
 impl ProviderArguments {
+    /// With its paths from `folder` on.
+    pub(crate) fn relative_to(mut self, folder: &Path) -> Self {
+        let paths = [
+            &mut self.key_folder,
+            &mut self.vault_authority,
+            &mut self.vault_token_file,
+            &mut self.vault_secret_id_file,
+        ];
+        for path in paths.into_iter().flatten() {
+            *path = folder.join(&path);
+        }
+        self
+    }
+
     /// Where keys can be had.
     pub(crate) fn provider(&self) -> Result<Box<dyn KeyProvider>, Failure> {
         if self.key_environment {

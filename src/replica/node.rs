@@ -274,7 +274,8 @@ impl Node {
     }
 
     /// One turn: what others have told it, the health of its pool, a snapshot if it is time for one
-    /// and there is something new, and whatever the machine decides then.
+    /// and there is something new, and whatever the machine decides then. A source that hands over
+    /// takes a last one, once nobody can write.
     pub fn turn(&mut self, grants: Grants<'_>, notice: &mut dyn FnMut(Notice)) {
         if self.state.standing().is_none() {
             if let Err(error) = self.start(grants, notice) {
@@ -290,7 +291,8 @@ impl Node {
             Err(error) => notice(Notice::Failed(error)),
         }
         self.handle(grants, Event::Tick, notice);
-        if self.may_write() && self.is_due(self.snapshot) {
+        let due = self.may_write() && self.is_due(self.snapshot);
+        if due || self.has_handed_over() {
             let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
             let short = format!("helix-replica-{}", now.replace([':', '.'], "-"));
             match self.site.snapshot_if_changed(grants.snapshot, &short) {
@@ -497,6 +499,14 @@ impl Node {
         self.site
             .rebuild(grants.rebuild, survey.common, epoch, &mut |_| {})
             .map(drop)
+    }
+
+    /// Whether it is a source that was told to stop, and has.
+    fn has_handed_over(&self) -> bool {
+        let role = self.state.standing().map(|standing| standing.role);
+        matches!(role, Some(Role::Source | Role::Promoted))
+            && self.state.wish() == Some(Command::HandOver)
+            && !self.state.is_writable()
     }
 
     /// Whether it is time again, after the last time.

@@ -37,6 +37,14 @@ pub struct ReplicaStatus {
 }
 
 impl ReplicaStatus {
+    /// The short name of the snapshot that readers see, if there is anything yet.
+    #[must_use]
+    pub fn readers_see(&self) -> Option<&str> {
+        let (_, guid) = self.current.as_ref()?;
+        let snapshot = self.snapshots.iter().find(|one| one.guid == *guid)?;
+        Some(&snapshot.name)
+    }
+
     /// Looks at the target `name`, and changes nothing. `None` when it is no target.
     ///
     /// # Errors

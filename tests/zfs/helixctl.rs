@@ -6,6 +6,7 @@ mod guards;
 mod keys;
 mod program;
 mod quotas;
+mod replica;
 mod replicas;
 mod tenants;
 

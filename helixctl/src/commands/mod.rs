@@ -7,6 +7,7 @@ pub(crate) mod guard;
 pub(crate) mod key;
 pub(crate) mod layout;
 pub(crate) mod quota;
+pub(crate) mod replica;
 pub(crate) mod replicate;
 pub(crate) mod retain;
 pub(crate) mod status;

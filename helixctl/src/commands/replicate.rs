@@ -2,15 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroU64;
 use std::os::fd::AsFd;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use helix_zfs::gate::{Operation, Scope};
+use helix_zfs::replica::Channel;
 use helix_zfs::replicate::{
     Job, Outcome, Phase, Progress, ReplicaStatus, Replicator, Served, Source,
 };
@@ -19,8 +17,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::answer::{Answer, Rows};
+use crate::channel::{self, Program};
 use crate::console::{Console, Intent};
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::progress::Bar;
 use crate::quantity::{self, show_bytes};
 
@@ -82,10 +81,6 @@ pub(crate) struct Pull {
     #[arg(long, value_name = "NAME")]
     snapshot: Option<String>,
 }
-
-trait Channel: Read + Write + Send {}
-
-impl<C: Read + Write + Send> Channel for C {}
 
 /// Two streams as one channel.
 struct Duplex<R, W>(R, W);
@@ -184,7 +179,7 @@ impl Serve {
             return Ok(Answer::raw(""));
         };
         let failed = |error: io::Error| Failure::io(&address, &error);
-        let accept = listen(&address).map_err(failed)?;
+        let accept = channel::listen(&address, None).map_err(failed)?;
         console.remark(&format!("{}: at {address}\n", self.datasets.join(", ")));
         let mut left = self.connections;
         std::thread::scope(|scope| {
@@ -207,21 +202,6 @@ impl Serve {
         })?;
         Answer::new(&json!({ "connections": self.connections }), "")
     }
-}
-
-type Accept = Box<dyn Fn() -> io::Result<Box<dyn Channel>>>;
-
-fn listen(address: &str) -> io::Result<Accept> {
-    Ok(match address.contains('/') {
-        true => {
-            let listener = UnixListener::bind(address)?;
-            Box::new(move || Ok(Box::new(listener.accept()?.0)))
-        }
-        false => {
-            let listener = TcpListener::bind(address)?;
-            Box::new(move || Ok(Box::new(listener.accept()?.0)))
-        }
-    })
 }
 
 impl Pull {
@@ -253,15 +233,14 @@ impl Pull {
         let outcome = match (&self.from, &self.command) {
             (Some(address), _) => {
                 let failed = |error: io::Error| Failure::io(address, &error);
-                let mut channel = connect(address).map_err(failed)?;
+                let mut channel = channel::connect(address, None).map_err(failed)?;
                 pull(&mut channel)?
             }
             (None, Some(command)) => {
-                let (mut child, mut channel) = start(command)?;
-                let result = pull(&mut channel);
-                drop(channel);
-                // Its pipes are closed, so it ends.
-                let ended = child.wait().map_err(|error| Failure::io(command, &error))?;
+                let failed = |error: io::Error| Failure::io(command, &error);
+                let mut program = Program::start(command, None).map_err(failed)?;
+                let result = pull(&mut program);
+                let ended = program.end().map_err(failed)?;
                 result.map_err(|failure| match ended.success() {
                     true => failure,
                     false => Failure {
@@ -274,27 +253,6 @@ impl Pull {
         };
         drop(bar);
         pulled(&outcome, &target)
-    }
-}
-
-fn connect(address: &str) -> io::Result<Box<dyn Channel>> {
-    Ok(match address.contains('/') {
-        true => Box::new(UnixStream::connect(address)?),
-        false => Box::new(TcpStream::connect(address)?),
-    })
-}
-
-fn start(command: &str) -> Result<(Child, Duplex<ChildStdout, ChildStdin>), Failure> {
-    let failed = |error: io::Error| Failure::io(command, &error);
-    let mut child = Command::new("sh")
-        .args(["-c", command])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    match (child.stdout.take(), child.stdin.take()) {
-        (Some(output), Some(input)) => Ok((child, Duplex(output, input))),
-        _ => Err(Failure::new(Exit::Failed, format!("{command}: no pipes"))),
     }
 }
 
@@ -403,13 +361,6 @@ struct SnapshotJson {
     verified: bool,
 }
 
-/// The name of the snapshot that readers see.
-fn seen(status: &ReplicaStatus) -> Option<&str> {
-    let (_, guid) = status.current.as_ref()?;
-    let snapshot = status.snapshots.iter().find(|one| one.guid == *guid)?;
-    Some(&snapshot.name)
-}
-
 impl StatusJson {
     fn of(status: &ReplicaStatus) -> Self {
         let snapshots = status.snapshots.iter().map(|one| SnapshotJson {
@@ -420,7 +371,7 @@ impl StatusJson {
         Self {
             target: status.target.to_string(),
             current: status.current.as_ref().map(|(name, _)| name.to_string()),
-            readers_see: seen(status).map(str::to_owned),
+            readers_see: status.readers_see().map(str::to_owned),
             snapshots: snapshots.collect(),
             partial: status.partial,
             running: status.running,
@@ -433,7 +384,7 @@ fn page(status: &ReplicaStatus) -> String {
     let mut rows = Rows::new(&["SNAPSHOT", "VERIFIED", "READERS"], "no snapshots");
     for one in &status.snapshots {
         let yes = |is: bool| if is { "yes" } else { "no" };
-        let is_seen = seen(status) == Some(&one.name);
+        let is_seen = status.readers_see() == Some(&one.name);
         rows.row([one.name.as_str(), yes(one.verified), yes(is_seen)]);
     }
     let mut text = rows.text();

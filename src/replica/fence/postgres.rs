@@ -43,6 +43,18 @@ impl PostgresFences {
     ///
     /// Those of the server and of the connection.
     pub fn connect(url: &str) -> Result<Self, postgres::Error> {
+        let fences = Self::new(url)?;
+        fences.with(|_| Ok(()))?;
+        Ok(fences)
+    }
+
+    /// As [`connect`](Self::connect), but the first call that needs the server connects to it. A node
+    /// can begin with it when the server is down, and makes its data read-only then.
+    ///
+    /// # Errors
+    ///
+    /// The address is none.
+    pub fn new(url: &str) -> Result<Self, postgres::Error> {
         let mut config = Config::from_str(url)?;
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(WAIT);
@@ -50,10 +62,9 @@ impl PostgresFences {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(WAIT);
         }
-        let client = open(&config)?;
         Ok(Self {
             config,
-            client: Mutex::new(Some(client)),
+            client: Mutex::new(None),
         })
     }
 

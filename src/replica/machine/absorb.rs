@@ -203,10 +203,9 @@ impl State {
         };
         if !fits {
             self.decline(Declined::Role(role), actions);
-        } else if holder && matches!(command, Command::Promote { .. }) {
-            self.wish = None;
         } else {
-            self.wish = Some(command);
+            let is_so = holder && matches!(command, Command::Promote { .. });
+            self.wish = (!is_so).then_some(command);
             self.declined = None;
         }
     }

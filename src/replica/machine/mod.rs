@@ -192,6 +192,13 @@ impl State {
         self.standing
     }
 
+    /// Whether the data can be written to, as far as ZFS goes: it is not read-only. Whether it may be
+    /// is [`Machine::may_write`].
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
     /// The fence, as it was last seen.
     #[must_use]
     pub fn fence(&self) -> Option<&Fence> {
@@ -204,7 +211,7 @@ impl State {
         self.wish
     }
 
-    /// Why the last wish was not done.
+    /// Why the last wish was not done; `None` when it was, or is not yet.
     #[must_use]
     pub fn declined(&self) -> Option<&Declined> {
         self.declined.as_ref()

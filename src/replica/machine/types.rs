@@ -90,7 +90,8 @@ pub struct Candidate {
 }
 
 /// What an operator asks of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Command {
     /// Take over from the source, as soon as its lease is over. A source that was to hand over
@@ -105,6 +106,25 @@ pub enum Command {
     Rebuild,
     /// Stop writing, and let a replica take over at once.
     HandOver,
+}
+
+impl Command {
+    /// Its name, as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Promote { .. } => "promote",
+            Self::Undo => "undo",
+            Self::Rebuild => "rebuild",
+            Self::HandOver => "hand-over",
+        }
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// Something that happened at a node. Most are the outcome of an [`Action`].
