@@ -194,9 +194,11 @@ impl StatusJson {
             attention: Vec::new(),
         };
         let mut attention = Vec::new();
-        match seen(zfs, &site) {
-            Ok(seen) => status.readers_see = seen,
-            Err(failure) => attention.push(failure.message),
+        if status.site.role == SiteRole::Replica {
+            match seen(zfs, &site) {
+                Ok(seen) => status.readers_see = seen,
+                Err(failure) => attention.push(failure.message),
+            }
         }
         match file.fence() {
             Ok(Some(fence)) if fence.until < SystemTime::now() => {
@@ -206,6 +208,7 @@ impl StatusJson {
                 ));
                 status.fence = Some(fence);
             }
+            Ok(None) => attention.push(String::from("the group has no source yet")),
             Ok(fence) => status.fence = fence,
             Err(failure) => attention.push(failure.message),
         }
@@ -221,6 +224,10 @@ impl StatusJson {
                         behind(&lag)
                     ));
                 }
+                let holds = matches!(status.site.role, SiteRole::Source | SiteRole::Promoted);
+                if holds && !live.may_write {
+                    attention.push(String::from("it is the source, and may not write"));
+                }
                 if live.is_ahead {
                     attention.push(String::from("it has what the source has not: rebuild it"));
                 }
@@ -230,6 +237,7 @@ impl StatusJson {
             SiteRole::Fenced => {
                 attention.push(String::from("another node is the source: rebuild it"))
             }
+            SiteRole::Unmarked => attention.push(String::from("it has no part in the group yet")),
             SiteRole::Rebuilding => attention.push(String::from("its rebuild is not done")),
             _ => {}
         }

@@ -55,7 +55,11 @@ impl Machine {
         }
         if rests {
             // A lease that nobody needs is given back.
-            return (fence.until > now).then(|| write(&fence, fence.renewed(now)));
+            if fence.until > now {
+                return Some(write(&fence, fence.renewed(now)));
+            }
+            // Who renews nothing learns only so that another has taken over.
+            return (!state.fresh).then_some(Action::ReadFence);
         }
         if later(now, self.policy.lease / 2) >= fence.until {
             let until = later(now, self.policy.lease);
