@@ -1,5 +1,6 @@
 use std::fmt;
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -46,15 +47,19 @@ impl SqliteQueue {
             store: describe(Some(path)),
             action: "open",
         };
-        // SQLite gives its log the same mode.
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
+        // SQLite gives its log the same mode. One that is there is not opened here: to close it would
+        // take away the locks of this process's other connections, and the file would be damaged.
+        let made = OpenOptions::new()
+            .write(true)
+            .create_new(true)
             .mode(0o600)
-            .open(path)
-            .map_err(|error| at.unavailable(error.to_string()))?;
-        let mode = file
+            .open(path);
+        match made {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(at.unavailable(error.to_string())),
+        }
+        let mode = path
             .metadata()
             .map_err(|error| at.unavailable(error.to_string()))?
             .permissions()
@@ -65,7 +70,6 @@ impl SqliteQueue {
                 mode: mode & 0o7777,
             });
         }
-        drop(file);
         let connection = Connection::open(path).map_err(|error| at.error(&error))?;
         Self::prepare(connection, Some(path.to_owned()), &at)
     }
