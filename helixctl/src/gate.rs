@@ -105,12 +105,23 @@ impl Console {
         scope: Scope,
         work: impl FnOnce(&Capability) -> Result<T, E>,
     ) -> Result<T, Failure> {
+        let gate = GateFolder::of(self.global()).open(zfs)?;
+        self.job_of(&gate, operation, scope, work)
+    }
+
+    /// As [`job`](Self::job), of a gate that is open.
+    pub(crate) fn job_of<T, E: Into<Failure>>(
+        &self,
+        gate: &Gate,
+        operation: Operation,
+        scope: Scope,
+        work: impl FnOnce(&Capability) -> Result<T, E>,
+    ) -> Result<T, Failure> {
         let job = JobSpec::new(operation, scope, self.actor())
             .reason(format!("helixctl {}", self.command()))
             .max_attempts(1);
         let work = |capability: &Capability| work(capability).map_err(Into::into);
-        let done = GateFolder::of(self.global()).open(zfs)?.run(&job, work);
-        done.map_err(|error| match error {
+        gate.run(&job, work).map_err(|error| match error {
             GateRunError::Work(failure) => failure,
             GateRunError::Gate(error) => error.into(),
             error => Failure::new(Exit::Failed, error.to_string()),

@@ -52,11 +52,8 @@ pub(crate) fn run(
     let mut hold = Hold::take(file.control())?;
     let (tell, told) = mpsc::channel();
     // What is made from it is bound by the rules for production.
-    let zfs = GateFolder::of(console.global())
-        .open(&console.zfs()?)?
-        .zfs()
-        .clone();
-    let node = node(&zfs, file, &tell)?;
+    let gate = GateFolder::of(console.global()).open(&console.zfs()?)?;
+    let node = node(gate.zfs(), file, &tell)?;
     let mut listeners = Vec::new();
     for peer in &file.peers {
         listeners.push((peer.node.clone(), listen(&mut hold, peer)?));
@@ -81,7 +78,7 @@ pub(crate) fn run(
     };
     console.remark(&format!("{} of {}: runs\n", file.node, file.group));
     let job = |operation, work: &mut dyn FnMut(&Capability) -> Result<(), Failure>| {
-        console.job(&zfs, operation, file.scope(), work)
+        console.job_of(&gate, operation, file.scope(), work)
     };
     // Five jobs that last as long as the process. Their leases are renewed meanwhile.
     job(Operation::Send, &mut |send| {
