@@ -70,6 +70,9 @@ pub(crate) struct PeerFile {
     pub(crate) listen: String,
 }
 
+/// The name of a key, and where it is kept.
+pub(crate) type NamedKey = (KeyId, Box<dyn KeyProvider>);
+
 impl fmt::Debug for NodeFile {
     /// Without the address of the fencing store.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -214,7 +217,7 @@ impl NodeFile {
     }
 
     /// The name of the data's key, and where it is kept.
-    pub(crate) fn key(&self) -> Result<Option<(KeyId, Box<dyn KeyProvider>)>, Failure> {
+    pub(crate) fn key(&self) -> Result<Option<NamedKey>, Failure> {
         match (&self.key, &self.keys) {
             (Some(id), Some(keys)) => Ok(Some((id.clone(), keys.provider()?))),
             _ => Ok(None),
