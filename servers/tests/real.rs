@@ -4,6 +4,7 @@
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use servers::{Bao, BaoOptions, Postgres};
@@ -22,6 +23,13 @@ fn openbao_keeps_what_it_stores_and_ends_with_its_value() {
         &json!({"type": "kv", "options": {"version": "2"}}),
     )
     .unwrap();
+    // A new engine prepares itself first.
+    for _ in 0..500 {
+        if bao.request("GET", "kv/config", &Value::Null).unwrap().0 == 200 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
     bao.ask("PUT", "kv/data/a", &json!({"data": {"b": "c"}}))
         .unwrap();
     assert!(TcpStream::connect(("127.0.0.1", bao.port())).is_ok());

@@ -51,7 +51,9 @@ impl<'p> Promotion<'p> {
         self
     }
 
-    /// The key of the data, which is loaded if it is not yet.
+    /// The key of the data. It is loaded, in place of an older one if need be; while readers have the
+    /// target's `current` open with that one, it stays, and the data cannot be mounted before they
+    /// let go and the key is loaded anew.
     #[must_use]
     pub fn key(mut self, key: &'p WrappingKey) -> Self {
         self.key = Some(key);
@@ -398,6 +400,8 @@ impl Site {
         })
     }
 
+    /// Loads the key. One that is loaded may be of a time before the source changed it: the new one
+    /// came with a snapshot, and the kernel goes on with the old one, which opens nothing.
     fn unlock(
         &self,
         steps: &mut Steps<'_>,
@@ -407,10 +411,11 @@ impl Site {
         let Some(encryption) = dataset.encryption()? else {
             return Ok(());
         };
-        if encryption.key == KeyStatus::Available {
-            return Ok(());
-        }
+        let loaded = encryption.key == KeyStatus::Available;
         let Some(key) = key else {
+            if loaded {
+                return Ok(());
+            }
             return Err(ReplicaError::KeyNeeded {
                 root: encryption.root,
             });
@@ -419,9 +424,19 @@ impl Site {
         let change = ReplicaChange::LoadKey {
             root: encryption.root,
         };
-        steps.take(change, || match root.load_key(key) {
-            Err(error) if error.kind() == ErrorKind::KeyLoaded => Ok(()),
-            outcome => outcome,
+        steps.take(change, || {
+            if loaded {
+                root.verify_key(key)?;
+                match root.unload_key() {
+                    // Readers have it open.
+                    Err(error) if error.kind() == ErrorKind::Busy => return Ok(()),
+                    outcome => outcome?,
+                }
+            }
+            match root.load_key(key) {
+                Err(error) if error.kind() == ErrorKind::KeyLoaded => Ok(()),
+                outcome => outcome,
+            }
         })
     }
 

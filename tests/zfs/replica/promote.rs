@@ -4,8 +4,9 @@ use super::sites::{
 use super::{Sites, quiet};
 use crate::support::{Mounted, TestPool, zfs_get};
 use helix_zfs::gate::Operation;
-use helix_zfs::replica::{Promotion, SiteRole};
-use helix_zfs::zfs_core::CreateOptions;
+use helix_zfs::replica::{Promotion, ReplicaError, SiteRole};
+use helix_zfs::zfs_core::key::WrappingKey;
+use helix_zfs::zfs_core::{CreateOptions, ErrorKind};
 
 #[test]
 fn a_replica_takes_over_in_another_pool_and_the_place_goes_back() {
@@ -18,6 +19,34 @@ fn a_replica_takes_over_in_another_pool_and_the_place_goes_back() {
 #[test]
 fn an_encrypted_replica_takes_over_and_the_place_goes_back() {
     there_and_back(&Sites::encrypted("rp-over"));
+}
+
+/// One that was the source once has its key loaded, and the next source changes it.
+#[test]
+fn a_key_that_the_source_has_changed_is_loaded_in_place_of_the_old_one() {
+    let sites = Sites::encrypted("rp-rekeyed");
+    let Sites { a, b, .. } = &sites;
+    sites.one_behind_the_other();
+    dataset(&b.state().unwrap().dataset)
+        .load_key(&key())
+        .unwrap();
+    let changed = WrappingKey::raw(&[0x51; 32]);
+    dataset(a.data()).change_key(&changed).unwrap();
+    let second = Sites::write(a, "second", "second");
+    assert_eq!(follow(b, a).unwrap().snapshot, Some(second.clone()));
+    fence(a);
+    match promote(b, 2).unwrap_err() {
+        ReplicaError::Zfs(error) => assert_eq!(error.kind(), ErrorKind::WrongKey),
+        other => panic!("{other}"),
+    }
+    assert_eq!(b.state().unwrap().role, SiteRole::Replica);
+    let capability = cap(b, Operation::PromoteReplica);
+    let promotion = Promotion::new(2).key(&changed);
+    assert_eq!(
+        b.promote(capability, &promotion, &mut quiet).unwrap(),
+        second
+    );
+    Sites::write(b, "third", "third");
 }
 
 /// The replica takes over while the source has more; that comes back as a replica, and takes over.
