@@ -363,7 +363,7 @@ impl Site {
         })?;
         let snapshot = self.chain.snapshot(&base.name)?;
         let written = self.chain.written_since(snapshot.name())?;
-        if written.used > 0 {
+        if !written::is_nothing(&written) {
             return Err(ReplicaError::Written {
                 dataset: self.chain.name().clone(),
                 change: format!("{} bytes", written.used),

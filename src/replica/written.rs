@@ -2,10 +2,20 @@
 
 use zfs_core::diff::ChangeKind;
 use zfs_core::props::{KeyStatus, UserProps};
-use zfs_core::{Dataset, DatasetKind, ErrorKind, Snapshot, SnapshotFilter};
+use zfs_core::{Dataset, DatasetKind, ErrorKind, Snapshot, SnapshotFilter, Written};
 
 use super::change::Steps;
 use super::{ReplicaChange, ReplicaError};
+
+/// The greatest size of the block that describes a filesystem or volume. ZFS writes that one anew when
+/// it was rolled back, or cloned. Whatever changes a file or a volume's data changes a block of 16 KiB
+/// besides, which describes objects.
+const OBJSET: u64 = 4096;
+
+/// Whether no object was written.
+pub(super) fn is_nothing(written: &Written) -> bool {
+    written.uncompressed <= OBJSET
+}
 
 /// Looks for what is in `dataset`, which is read-only, and not in `base`: the first change, in words.
 ///
@@ -53,7 +63,7 @@ fn find(
         return Ok(Some(format!("the snapshot {}", newer.name)));
     }
     let written = probe.written_since(base.name())?;
-    if written.used == 0 && written.compressed == 0 && written.uncompressed == 0 {
+    if is_nothing(&written) {
         return Ok(None);
     }
     let bytes = Some(format!("{} bytes", written.used));
