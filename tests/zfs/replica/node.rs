@@ -1,29 +1,32 @@
 use super::sites::{cap, dataset, files, names, seen, site};
-use crate::support::{Mounted, Scratch, allowed, zfs_get};
+use crate::support::{Mounted, Scratch, TestPool, noise, run, zfs_get};
 use helix_zfs::gate::Operation;
 use helix_zfs::replica::{
     Automatic, Channel, Command, Follow, Grants, GroupName, LagLimit, Machine, Node, NodeName,
     NodeServer, Notice, Policy, Role, Site, SqliteFences,
 };
 use helix_zfs::zfs_core::CreateOptions;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Two nodes that reach each other while neither is cut off.
 struct Pair {
     a: One,
     b: One,
     cut: Arc<AtomicBool>,
-    _folder: tempfile::TempDir,
-    _above: [Scratch; 2],
 }
 
 struct One {
     node: Node,
     site: Site,
+    /// What the source said of its pool when something was received.
+    source_is_healthy: Option<bool>,
 }
 
 impl One {
@@ -40,6 +43,11 @@ impl One {
         let mut notices = Vec::new();
         let grants = self.grants();
         self.node.turn(grants, &mut |notice| notices.push(notice));
+        for notice in &notices {
+            if let Notice::Followed(turn) = notice {
+                self.source_is_healthy = Some(turn.healthy);
+            }
+        }
         notices
     }
 
@@ -64,17 +72,16 @@ fn policy() -> Policy {
 }
 
 impl Pair {
-    fn new() -> Self {
-        let above = ["a", "b"].map(|side| Scratch::new(&format!("rp-node-{side}")));
-        let folder = tempfile::TempDir::with_prefix("helix-zfs-").unwrap();
+    /// New processes of the two nodes, with their data at `sites` and the fences in `folder`.
+    fn new(sites: &[Site; 2], folder: &Path, policy: &Policy) -> Self {
         let cut = Arc::new(AtomicBool::new(false));
-        let sites = [site(above[0].name()), site(above[1].name())];
         let servers = Arc::new([OnceLock::<NodeServer>::new(), OnceLock::new()]);
         let name = |n: usize| NodeName::new(["a", "b"][n]).unwrap();
         let node = |me: usize| {
             let other = 1 - me;
-            let fences = SqliteFences::open(folder.path().join("fences")).unwrap();
-            let machine = Machine::new(&name(me), 1, &policy());
+            let send = cap(&sites[other], Operation::Send);
+            let fences = SqliteFences::open(folder.join("fences")).unwrap();
+            let machine = Machine::new(&name(me), 1, policy);
             let group = GroupName::new("acme").unwrap();
             Node::new(&sites[me], machine, &group, Arc::new(fences)).peer(
                 &name(other),
@@ -88,7 +95,6 @@ impl Pair {
                         let there = there.ok_or(io::ErrorKind::ConnectionRefused)?;
                         let (ours, theirs) = UnixStream::pair()?;
                         let (server, by) = (there.clone(), name(me));
-                        let send = allowed(Operation::Send);
                         std::thread::spawn(move || server.serve(send, &by, theirs));
                         Ok(Box::new(ours) as Box<dyn Channel>)
                     }
@@ -98,17 +104,12 @@ impl Pair {
         let [a, b] = [0, 1].map(|me| One {
             node: node(me),
             site: sites[me].clone(),
+            source_is_healthy: None,
         });
         for (server, one) in servers.iter().zip([&a, &b]) {
             server.set(one.node.server()).unwrap();
         }
-        Self {
-            a,
-            b,
-            cut,
-            _folder: folder,
-            _above: above,
-        }
+        Self { a, b, cut }
     }
 
     /// Whether both have the same newest snapshot.
@@ -143,7 +144,10 @@ impl Pair {
 /// handed back by command, and that is undone.
 #[test]
 fn a_source_that_is_gone_is_replaced_and_returns_as_a_replica() {
-    let mut pair = Pair::new();
+    let above = ["a", "b"].map(|side| Scratch::new(&format!("rp-node-{side}")));
+    let sites = [site(above[0].name()), site(above[1].name())];
+    let folder = tempfile::TempDir::with_prefix("helix-zfs-").unwrap();
+    let mut pair = Pair::new(&sites, folder.path(), &policy());
     dataset(pair.a.site.data())
         .create(&CreateOptions::filesystem())
         .unwrap();
@@ -205,4 +209,81 @@ fn a_source_that_is_gone_is_replaced_and_returns_as_a_replica() {
         pair.a.role() == Some(Role::Replica) && pair.b.node.may_write()
     });
     assert_eq!(names(&files(pair.b.site.data())), ["first", "second"]);
+}
+
+/// Makes a block of a pool wrong that is on record then, in a dataset that nobody replicates.
+fn damage(pool: &TestPool) {
+    let victim = pool.root().child("victim").unwrap();
+    victim.create(&CreateOptions::filesystem()).unwrap();
+    let contents = noise(64 << 10, 99);
+    Mounted::new(&victim).write("file", &contents);
+    rustix::fs::sync();
+    let disk = std::fs::read(pool.file(0)).unwrap();
+    let block = disk
+        .chunks_exact(512)
+        .position(|sector| sector == &contents[..512]);
+    let file = OpenOptions::new().write(true).open(pool.file(0)).unwrap();
+    file.write_all_at(&[0; 4096], block.unwrap() as u64 * 512)
+        .unwrap();
+    file.sync_all().unwrap();
+    run("zpool", &["scrub", "-w", pool.name()]);
+}
+
+/// A source whose pool has damage is replaced if the policy says so, although it can be reached, and
+/// stops writing first.
+#[test]
+fn a_source_with_a_damaged_pool_is_replaced_if_the_policy_says_so() {
+    let pool = TestPool::with_layout("rp-sick", 2, &["mirror"]);
+    let above = Scratch::new("rp-sick-b");
+    let sites = [site(pool.name()), site(above.name())];
+    let folder = tempfile::TempDir::with_prefix("helix-zfs-").unwrap();
+    // Nobody waits for the lease to end: a gives it back.
+    let when = |unhealthy| Policy {
+        lease: Duration::from_secs(60),
+        automatic: Some(Automatic {
+            unreachable_for: None,
+            unhealthy,
+        }),
+        rebuild: false,
+        ..policy()
+    };
+    dataset(sites[0].data())
+        .create(&CreateOptions::filesystem())
+        .unwrap();
+
+    let mut pair = Pair::new(&sites, folder.path(), &when(false));
+    pair.until("a begins", |pair| pair.a.node.may_write());
+    let half = pool.file(1);
+    run("zpool", &["offline", pool.name(), half.to_str().unwrap()]);
+    Mounted::new(&dataset(sites[0].data())).write("first", "1");
+    // Half of a mirror is enough.
+    pair.until("b follows", |pair| pair.b.source_is_healthy == Some(true));
+    damage(&pool);
+    assert!(!sites[0].is_healthy().unwrap());
+    Mounted::new(&dataset(sites[0].data())).write("second", "2");
+    pair.until("b knows", |pair| pair.b.source_is_healthy == Some(false));
+    // Nor does it take over when nobody is the source.
+    pair.a.node.inbox().command(Command::HandOver);
+    pair.until("a gives its lease back", |pair| !pair.a.node.may_write());
+    let margin = policy().clock_margin;
+    loop {
+        pair.b.turn();
+        let fence = pair.b.node.state().fence().unwrap();
+        assert_eq!((fence.holder.as_str(), fence.epoch), ("a", 1));
+        if SystemTime::now() > fence.until + margin * 4 {
+            break;
+        }
+        pair.a.turn();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    pair.b.turn();
+    assert_eq!(pair.b.role(), Some(Role::Replica));
+
+    let mut pair = Pair::new(&sites, folder.path(), &when(true));
+    pair.until("b takes over", |pair| pair.b.node.may_write());
+    assert_eq!(pair.b.role(), Some(Role::Promoted));
+    pair.until("a is fenced", |pair| pair.a.role() == Some(Role::Fenced));
+    let old = sites[0].state().unwrap();
+    assert_eq!(zfs_get("readonly", old.dataset.as_str()), "on");
+    assert_eq!(names(&files(sites[1].data())), ["first", "second"]);
 }
