@@ -59,8 +59,17 @@ fn a_spare_stands_in_and_stays() {
     pool.offline(of.file(1), OfflineMode::Temporary).unwrap();
     refused_early(pool.detach(&spare), LastCopy, "disk3");
     pool.online(of.file(1), Default::default()).unwrap();
-    settle(&of);
-    pool.detach(&spare).unwrap();
+    // What is back counts when it has been resilvered, and that begins some time later.
+    let mut detached = pool.detach(&spare);
+    for _ in 0..500 {
+        match &detached {
+            Err(error) if error.kind() == LastCopy => pool.sync(SyncMode::Force).unwrap(),
+            _ => break,
+        }
+        settle(&of);
+        detached = pool.detach(&spare);
+    }
+    detached.unwrap();
     assert_shown(&of, path(&spare), "AVAIL");
     assert_eq!(shown(&of, "spare-0"), None);
 
