@@ -111,11 +111,11 @@ fn properties_hold_as_for_the_command() {
         let dataset = place.child(name, &options);
         let expected = place.path("root").join(name);
         assert_eq!(dataset.mount(&MountOptions::new()).unwrap(), expected);
-        assert_eq!(paths(&dataset), [expected.clone()]);
+        assert_eq!(paths(&dataset), std::slice::from_ref(&expected));
         let ours = shown_options(&expected);
         assert_eq!(
             patiently(|| dataset.unmount(UnmountMode::Unused)).unwrap(),
-            [expected.clone()]
+            std::slice::from_ref(&expected)
         );
         assert_eq!(paths(&dataset), [""; 0].map(PathBuf::from));
         run("zfs", &["mount", dataset.name().as_str()]);
@@ -188,8 +188,11 @@ fn at_a_path_and_read_only() {
         (ErrorKind::Busy, Operation::Unmount)
     );
     assert!(error.to_string().contains("other"), "{error}");
-    assert_eq!(paths(&dataset), [other.clone()]);
-    assert_eq!(dataset.unmount(UnmountMode::Lazy).unwrap(), [other.clone()]);
+    assert_eq!(paths(&dataset), std::slice::from_ref(&other));
+    assert_eq!(
+        dataset.unmount(UnmountMode::Lazy).unwrap(),
+        std::slice::from_ref(&other)
+    );
     assert!(paths(&dataset).is_empty());
     assert_eq!(kind(dataset.destroy()), ErrorKind::Busy);
     drop(open);
@@ -217,7 +220,7 @@ fn folders_that_are_mounted_elsewhere_stay() {
     assert_eq!(mounts[1].part.as_deref(), Some(Path::new("/sub")));
     assert_eq!(
         patiently(|| dataset.unmount(UnmountMode::Unused)).unwrap(),
-        [path.clone()]
+        std::slice::from_ref(&path)
     );
     // It is busy for that, and mounted again as it was.
     dataset.mount(&MountOptions::new()).unwrap();

@@ -284,7 +284,7 @@ fn what_cannot_be_delegated() {
                 scratch.name(),
             ],
         );
-        match scratch.allow(&everyone, &[permission.clone()]) {
+        match scratch.allow(&everyone, std::slice::from_ref(&permission)) {
             Ok(()) => assert!(command.status.success(), "{permission}"),
             Err(error) => {
                 assert_eq!(

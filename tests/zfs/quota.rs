@@ -186,18 +186,14 @@ fn agrees(room: &Room, written: u64) {
         .take_while(|&bytes| room.would_fit(bytes) == Fit::Yes)
         .last()
         .unwrap();
-    println!(
+    let said = format!(
         "{}: room for {} bytes, {surely} surely, {written} written, {}",
         room.dataset(),
         room.available(),
         room.limit()
     );
-    assert!(written >= surely, "{written} written of {surely}");
-    assert!(
-        written <= room.available() + 256 * KIB,
-        "{written} written of {}",
-        room.available()
-    );
+    assert!(written >= surely, "{said}");
+    assert!(written <= room.available() + 256 * KIB, "{said}");
 }
 
 #[test]
@@ -296,13 +292,13 @@ fn owners_have_limits_too() {
     let (written, error) = fill(&scratch, &mounted, Some(TENANT));
     assert_eq!(error.kind(), std::io::ErrorKind::QuotaExceeded);
     agrees(&room, written);
-    let full = Room::for_owners(&scratch, &[user.clone()]).unwrap();
+    let full = Room::for_owners(&scratch, std::slice::from_ref(&user)).unwrap();
     assert_eq!(full.state(100), QuotaState::Exceeded);
 
     // Anybody is told of himself, and of nobody else.
     let others = [Owner::User(2000)];
     as_user(TENANT, || {
-        let own = Room::for_owners(&scratch, &[user.clone()]).unwrap();
+        let own = Room::for_owners(&scratch, std::slice::from_ref(&user)).unwrap();
         assert_eq!(own.limit(), full.limit());
         let error = Room::for_owners(&scratch, &others).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);

@@ -96,8 +96,10 @@ fn story(parent: &Dataset, name: &str, options: &[&str]) -> (Snapshot, Snapshot)
     (first, snapshot(&dataset, "second"))
 }
 
+type Kind = fn(SendOptions) -> SendOptions;
+
 /// Options, and what the command calls them.
-fn kinds() -> [(fn(SendOptions) -> SendOptions, &'static [&'static str]); 6] {
+fn kinds() -> [(Kind, &'static [&'static str]); 6] {
     [
         (|options| options, &[]),
         (SendOptions::large_blocks, &["-L"]),

@@ -21,8 +21,8 @@ fn what_destroying_a_set_would_free() {
     // Each snapshot has data of its own, and some that it shares with one neighbour.
     for n in 0..6u64 {
         for (mount, more) in mounts.iter().zip([0, 1000]) {
-            let len = 300_000 + n as usize * 10_000 + more;
-            mount.write("own", noise(len, n));
+            let len = 300_000 + n * 10_000 + more;
+            mount.write("own", noise(usize::try_from(len).unwrap(), n));
             if n % 2 == 0 {
                 mount.write("shared", noise(200_000, 100 + n));
             }

@@ -123,7 +123,7 @@ fn refuse_everything(of: &TestPool, child: &Dataset, stream: &[u8]) {
         match answers.recv_timeout(LIMIT) {
             Ok((what, expected, result)) => {
                 last = what;
-                let refused = result.as_ref().map_err(Error::kind).map(|()| ());
+                let refused = result.as_ref().copied().map_err(Error::kind);
                 assert_eq!(refused, expected, "{what}: {result:?}");
             }
             Err(RecvTimeoutError::Disconnected) => break,

@@ -176,7 +176,7 @@ fn a_volume_is_kept_beside_itself() {
     let rail = GuardRail::take(
         allowed(Operation::TakeGuardRail),
         &zfs(),
-        &[volume.clone()],
+        std::slice::from_ref(&volume),
         "r",
         &Change::new(),
     )

@@ -62,8 +62,9 @@ fn labels_are_those_of_zdb() {
 
     // One label is enough, wherever it is.
     let file = File::options().write(true).open(of.file(0)).unwrap();
-    let garbage = noise(LABEL_LEN as usize, 7);
-    let mut whole = vec![0; LABEL_LEN as usize];
+    let len = usize::try_from(LABEL_LEN).unwrap();
+    let garbage = noise(len, 7);
+    let mut whole = vec![0; len];
     let source = File::open(of.file(0)).unwrap();
     for keep in 0..4 {
         source.read_exact_at(&mut whole, offsets()[keep]).unwrap();

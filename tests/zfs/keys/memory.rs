@@ -192,7 +192,12 @@ fn nothing_of_a_key_is_left_in_memory() {
     drop(key);
     let park = || park(&may(Operation::UnloadKey), &tenant, &ParkOptions::new()).unwrap();
     let unlock = || {
-        let unlocked = unlock_all(&may(Operation::LoadKey), &[tenant.clone()], &keys, 2);
+        let unlocked = unlock_all(
+            &may(Operation::LoadKey),
+            std::slice::from_ref(&tenant),
+            &keys,
+            2,
+        );
         unlocked[0].1.as_ref().unwrap().version
     };
     park();
@@ -215,7 +220,12 @@ fn nothing_of_a_key_is_left_in_memory() {
     let wrong = folder.path().join(&name).join("3");
     std::fs::copy(folder.path().join(&name).join("1"), &wrong).unwrap();
     std::fs::write(folder.path().join(&name).join("2"), "no key").unwrap();
-    let outcome = unlock_all(&may(Operation::LoadKey), &[tenant.clone()], &keys, 1);
+    let outcome = unlock_all(
+        &may(Operation::LoadKey),
+        std::slice::from_ref(&tenant),
+        &keys,
+        1,
+    );
     write!(said, "{outcome:?} {}", outcome[0].1.as_ref().unwrap_err()).unwrap();
 
     // What was put on record is in memory too when it is looked for.

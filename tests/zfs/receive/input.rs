@@ -200,15 +200,16 @@ fn a_refusal_kills_nobody() {
     if let Ok(name) = std::env::var(REFUSED) {
         register_conditional_default(SIGPIPE, Arc::new(AtomicBool::new(true))).unwrap();
         let target = zfs().dataset(&name).unwrap();
-        let stream = Command::new("zfs")
+        let mut sending = Command::new("zfs")
             .args(["send", &format!("{name}@big")])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let error = target
-            .receive(stream.stdout.unwrap(), &options())
+            .receive(sending.stdout.take().unwrap(), &options())
             .unwrap_err();
+        sending.wait().unwrap();
         let mut stderr = io::stderr();
         writeln!(stderr, "ended with {:?}", error.kind()).unwrap();
         return;

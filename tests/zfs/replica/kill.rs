@@ -142,7 +142,7 @@ fn a_rebuild_goes_on_after_a_kill_and_loses_nothing() {
                 .exists()
                 .unwrap()
         );
-        assert_eq!(former.snapshots().unwrap(), [mark.clone()]);
+        assert_eq!(former.snapshots().unwrap(), std::slice::from_ref(&mark));
         let state = former.state().unwrap();
         assert_eq!((state.role, state.epoch), (SiteRole::Replica, 2));
         if ended == Ended::Finished {

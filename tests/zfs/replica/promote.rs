@@ -84,10 +84,10 @@ fn there_and_back(sites: &Sites) {
 
     let rebuilt = rebuild(a, b, 2).unwrap();
     let kept = rebuilt.diverged.unwrap();
-    assert_eq!(a.diverged().unwrap(), [kept.clone()]);
+    assert_eq!(a.diverged().unwrap(), std::slice::from_ref(&kept));
     let state = a.state().unwrap();
     assert_eq!((state.role, state.epoch), (SiteRole::Replica, 2));
-    assert_eq!(a.snapshots().unwrap(), [mark.clone()]);
+    assert_eq!(a.snapshots().unwrap(), std::slice::from_ref(&mark));
     // All that only it had is there, with its snapshots.
     let found = files(&kept);
     assert_eq!(names(&found), ["first", "never-arrived", "nor-this"]);

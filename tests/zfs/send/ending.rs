@@ -248,7 +248,8 @@ fn act(action: &str, of: &Snapshot) {
         }
         "stopped" => {
             let mut stream = of.send(&options).unwrap();
-            writeln!(io::stdout(), "begun").unwrap();
+            let mut stdout = io::stdout();
+            writeln!(stdout, "begun").unwrap();
             io::stdin().read_line(&mut String::new()).unwrap();
             let mut bytes = Vec::new();
             let error = stream.read_to_end(&mut bytes).unwrap_err();

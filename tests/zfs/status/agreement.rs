@@ -265,7 +265,7 @@ fn figures(before: &PoolReport, json: &Json, after: &PoolReport) -> Result<(), S
     let check = |json: &Json, theirs: &str, at: &str| between(&old, &new, at, json, theirs);
     check(json, "txg", "/txg")?;
     check(json, "error_count", "/error_count")?;
-    if json["pool_guid"].to_string() != after.status.guid.to_string() {
+    if json["pool_guid"].as_u64() != Some(after.status.guid) {
         return Err(format!("{} is not the guid", json["pool_guid"]));
     }
     if json["msgid"].as_str() != after.advice.code.message_id() {

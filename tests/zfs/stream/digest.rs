@@ -44,15 +44,14 @@ impl Flags {
             Some(from) => SendOptions::incremental(from.clone()),
             None => SendOptions::full(),
         };
-        let steps: [(bool, fn(SendOptions) -> SendOptions); 3] = [
-            (self.raw, SendOptions::raw),
-            (self.compressed, SendOptions::compressed),
-            (self.embedded, SendOptions::embedded),
-        ];
-        for (wanted, step) in steps {
-            if wanted {
-                options = step(options);
-            }
+        if self.raw {
+            options = options.raw();
+        }
+        if self.compressed {
+            options = options.compressed();
+        }
+        if self.embedded {
+            options = options.embedded();
         }
         options
     }
