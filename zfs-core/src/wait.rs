@@ -135,6 +135,9 @@ impl Pool {
     ///
     /// Otherwise as [`wait_for`](Self::wait_for).
     ///
+    /// Whoever waits is told a moment before the kernel lets go of the device. What is begun on it
+    /// in that moment fails with `InProgress`, and works when tried again.
+    ///
     /// # Errors
     ///
     /// | kind | when |

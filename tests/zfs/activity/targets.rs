@@ -4,10 +4,11 @@ use super::{assert_history, pool, while_waiting};
 use crate::support::{DISK_SIZE, Loop, Parameter, TENANT, TestPool, as_user, module, run, unmount};
 use helix_zfs::zfs_core::pool::{Activity, ActivityState, Targets, TrimOptions, VdevId, VdevStats};
 use helix_zfs::zfs_core::{
-    DeviceActivity, ErrorKind, Outcome, Pool, PoolActivity, PoolStatus, Result, Waited,
+    DeviceActivity, ErrorKind, Failure, Outcome, Pool, PoolActivity, PoolStatus, Result, Waited,
 };
 use std::fs::File;
 use std::num::NonZeroU64;
+use std::time::Duration;
 use tempfile::TempDir;
 
 fn guid(status: &PoolStatus, of: &TestPool, n: usize) -> u64 {
@@ -28,6 +29,19 @@ fn activity(pool: &Pool, device: u64, of: fn(&VdevStats) -> Activity) -> Activit
 /// Done to all that it was asked for.
 fn done(result: Result<Outcome>) {
     result.unwrap().complete().unwrap();
+}
+
+/// Whoever waits is told of the end a moment before the kernel lets go of the device.
+fn done_in_a_moment(mut action: impl FnMut() -> Result<Outcome>) {
+    for _ in 0..500 {
+        let outcome = action().unwrap();
+        let busy = |failure: &Failure| failure.kind == ErrorKind::InProgress;
+        if !outcome.failures().iter().any(busy) {
+            return outcome.complete().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it is still in progress");
 }
 
 /// What failed, by name.
@@ -274,13 +288,13 @@ fn an_initialisation_from_its_start_to_its_end() {
     let shown = run("zpool", &["status", "-i", of.name()]);
     assert!(shown.contains("100% initialized, completed"), "{shown}");
 
-    let forgotten = pool.uninitialize(second_alone);
     if module() < (2, 2) {
-        assert_eq!(kind(forgotten), ErrorKind::Unsupported);
+        let unsupported = pool.uninitialize(second_alone);
+        assert_eq!(kind(unsupported), ErrorKind::Unsupported);
     } else {
-        done(forgotten);
+        done_in_a_moment(|| pool.uninitialize(second_alone));
         assert_eq!(now(second).state, ActivityState::None);
-        done(pool.initialize(second_alone));
+        done_in_a_moment(|| pool.initialize(second_alone));
         wait(second);
         assert_eq!(now(second).state, ActivityState::Complete);
     }

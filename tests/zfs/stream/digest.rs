@@ -190,7 +190,8 @@ fn write_history(dataset: &Dataset) {
     for n in 0..34 {
         files.write(&format!("passing{n}"), noise(100, n));
     }
-    run("zpool", &["sync"]);
+    let pool = name.split('/').next().expect("a pool");
+    run("zpool", &["sync", pool]);
     for n in 0..34 {
         fs::remove_file(path(&format!("passing{n}"))).expect("removed");
     }
