@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use helix_zfs::gate::{JobQueue, JobState, QueueError, SqliteQueue};
@@ -45,6 +45,41 @@ fn the_file_is_its_owners() {
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     SqliteQueue::open(&path).unwrap();
+}
+
+/// Whether this process has a lock on a file.
+fn has_lock(path: &Path) -> bool {
+    let (process, inode) = (std::process::id(), fs::metadata(path).unwrap().ino());
+    let own = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        matches!(fields[..], [_, "POSIX", _, _, pid, of, ..]
+            if pid == process.to_string() && of.ends_with(&format!(":{inode}")))
+    };
+    // A line may be missed while other locks come and go.
+    (0..100).any(|_| {
+        let table = fs::read_to_string("/proc/locks").unwrap();
+        table.lines().any(own)
+    })
+}
+
+/// A process that closes any descriptor of a file loses its locks on it. Without its locks another
+/// process that closes the queue takes itself for the last one, and takes away the log.
+#[test]
+fn opening_it_again_leaves_the_locks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs");
+    let queue = SqliteQueue::open(&path).unwrap();
+    queue.submit(&spec()).unwrap();
+    assert!(has_lock(&path));
+    let second = SqliteQueue::open(&path).unwrap();
+    assert!(has_lock(&path));
+    drop(second);
+    assert!(has_lock(&path));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    SqliteQueue::open(&path).unwrap_err();
+    assert!(has_lock(&path));
+    drop(queue);
+    assert!(!has_lock(&path));
 }
 
 #[test]

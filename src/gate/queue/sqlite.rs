@@ -1,13 +1,14 @@
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::ErrorKind;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, ToSql, TransactionBehavior};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::io::Errno;
 
 use super::engine::{self, Row, Store, TABLES, Transaction, VERSION, Value, job_queue};
 use super::{AfterFailure, Job, JobFilter, JobId, JobSpec, Lease, QueueError, moment};
@@ -47,16 +48,11 @@ impl SqliteQueue {
             store: describe(Some(path)),
             action: "open",
         };
-        // SQLite gives its log the same mode. One that is there is not opened here: to close it would
-        // take away the locks of this process's other connections, and the file would be damaged.
-        let made = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path);
-        match made {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        // SQLite gives its log the same mode. Nothing but SQLite opens the file: to close it would
+        // take away the locks of all this process's connections, and the file would be damaged.
+        let owner = Mode::RUSR | Mode::WUSR;
+        match mknodat(CWD, path, FileType::RegularFile, owner, 0) {
+            Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(at.unavailable(error.to_string())),
         }
         let mode = path
@@ -96,9 +92,7 @@ impl SqliteQueue {
         let wrong = |error: rusqlite::Error| at.error(&error);
         connection.busy_timeout(PATIENCE).map_err(wrong)?;
         if path.is_some() {
-            let mode: String = connection
-                .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
-                .map_err(wrong)?;
+            let mode = begin_log(&connection).map_err(wrong)?;
             if mode != "wal" {
                 let why = format!("its filesystem allows no log (journal mode {mode})");
                 return Err(at.unavailable(why));
@@ -144,6 +138,26 @@ impl SqliteQueue {
             connection: Mutex::new(connection),
             path,
         })
+    }
+}
+
+/// Gives the file its log, if it has none yet, and tells its journal mode.
+///
+/// Several that do so at once would each wait for the others: SQLite then refuses all but one at
+/// once, however long they were told to wait.
+fn begin_log(connection: &Connection) -> rusqlite::Result<String> {
+    let begun = Instant::now();
+    loop {
+        let mode = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0));
+        match mode {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && begun.elapsed() < PATIENCE =>
+            {
+                thread::sleep(Duration::from_millis(10));
+            }
+            mode => return mode,
+        }
     }
 }
 
