@@ -1,11 +1,15 @@
 //! `helixctl replica`: two nodes, each a process.
 
+use super::keys::SECRET;
 use super::{command, done, ended, fails, is_documented, json};
 use crate::support::{Mounted, Scratch, zfs, zfs_get};
+use helix_zfs::zfs_core::key::{Encryption, WrappingKey};
 use helix_zfs::zfs_core::{CreateOptions, Dataset};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs::File;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
@@ -20,11 +24,8 @@ struct Node {
 }
 
 impl Node {
-    fn new(
-        [name, other]: [&'static str; 2],
-        folder: &Path,
-        [above, other_above]: [&Scratch; 2],
-    ) -> Self {
+    /// A node below `above` that knows one other, and what else its file says at the top.
+    fn new(name: &'static str, folder: &Path, above: &Scratch, top: &str, peer: &str) -> Self {
         let node = Self {
             name,
             folder: folder.to_owned(),
@@ -38,6 +39,7 @@ node = "{name}"
 data = "{above}/data"
 target = "{above}/copy"
 fences = "fences.db"
+{top}
 
 [policy]
 follow = {{ on-change = "100ms" }}
@@ -45,16 +47,32 @@ lease = "4s"
 clock-margin = "200ms"
 
 [[peer]]
-node = "{other}"
-data = "{other_above}/data"
-from = "./{other}-for-{name}"
-listen = "./{name}-for-{other}"
+{peer}
 "#,
             above = above.name(),
-            other_above = other_above.name(),
         );
         std::fs::write(node.file(), text).unwrap();
         node
+    }
+
+    /// Two nodes, `a` and `b`, that reach each other by sockets in the folder.
+    fn pair(folder: &Path, above: &[Scratch; 2]) -> [Self; 2] {
+        let node = |name, own: &Scratch, other, others: &Scratch| {
+            let peer = format!(
+                r#"
+node = "{other}"
+data = "{}/data"
+from = "./{other}-for-{name}"
+listen = "./{name}-for-{other}"
+"#,
+                others.name()
+            );
+            Self::new(name, folder, own, "", &peer)
+        };
+        [
+            node("a", &above[0], "b", &above[1]),
+            node("b", &above[1], "a", &above[0]),
+        ]
     }
 
     fn file(&self) -> String {
@@ -128,8 +146,7 @@ impl Drop for Node {
 fn a_group_of_two_nodes_is_operated() {
     let above = ["a", "b"].map(|side| Scratch::new(&format!("ctl-node-{side}")));
     let folder = TempDir::new().unwrap();
-    let mut a = Node::new(["a", "b"], folder.path(), [&above[0], &above[1]]);
-    let mut b = Node::new(["b", "a"], folder.path(), [&above[1], &above[0]]);
+    let [mut a, mut b] = Node::pair(folder.path(), &above);
     a.dataset().create(&CreateOptions::filesystem()).unwrap();
     Mounted::new(&a.dataset()).write("first", "1");
 
@@ -205,5 +222,71 @@ fn a_group_of_two_nodes_is_operated() {
         let values = serde_json::Deserializer::from_str(&log).into_iter::<Value>();
         values.for_each(|value| is_documented(&value.unwrap()));
         assert!(log.contains("\"became\""), "{log}");
+    }
+}
+
+/// One is reached by a port, the other by a program that leads there, and the data is encrypted.
+#[test]
+fn nodes_of_encrypted_data_meet_over_the_network() {
+    let above = ["a", "b"].map(|side| Scratch::new(&format!("ctl-net-{side}")));
+    let folder = TempDir::new().unwrap();
+    let key = folder.path().join("keys/orders/1");
+    std::fs::create_dir_all(key.parent().unwrap()).unwrap();
+    std::fs::write(&key, SECRET).unwrap();
+    for (path, mode) in [
+        ("keys", 0o700),
+        ("keys/orders", 0o700),
+        ("keys/orders/1", 0o600),
+    ] {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(folder.path().join(path), mode).unwrap();
+    }
+    // Both at once, so that they are not the same.
+    let ports = ["", ""].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [at_a, at_b] = ports.map(|it| it.local_addr().unwrap().port());
+    let top = "key = \"orders\"";
+    let peer = |way: &str, other: &str, of: &Scratch, listen: u16| {
+        let data = of.name();
+        format!(
+            "node = \"{other}\"\ndata = \"{data}/data\"\n{way}\nlisten = \"127.0.0.1:{listen}\"\n\
+             [keys]\nkey-folder = \"keys\"\n"
+        )
+    };
+    let by_program = format!("command = \"exec nc 127.0.0.1 {at_b}\"");
+    let by_port = format!("from = \"127.0.0.1:{at_a}\"");
+    let peers = [
+        peer(&by_program, "b", &above[1], at_a),
+        peer(&by_port, "a", &above[0], at_b),
+    ];
+    let mut a = Node::new("a", folder.path(), &above[0], top, &peers[0]);
+    let mut b = Node::new("b", folder.path(), &above[1], top, &peers[1]);
+    let encryption = Encryption::aes_256_gcm(&WrappingKey::hex(SECRET).unwrap()).unwrap();
+    a.dataset()
+        .create(&CreateOptions::filesystem().encryption(encryption))
+        .unwrap();
+    Mounted::new(&a.dataset()).write("first", "1");
+
+    a.start();
+    a.until("is the source", |told| told["running"]["may_write"] == true);
+    b.start();
+    b.until("follows", |told| told["readers_see"].is_string());
+    assert!(a.tell("hand-over").contains("read-only"));
+    assert!(b.tell("promote").contains("epoch 2, writable"));
+    let mounted = Mounted::new(&b.dataset());
+    assert_eq!(mounted.read("first"), b"1");
+    mounted.write("second", "2");
+    drop(mounted);
+    a.until("is fenced", |told| told["site"]["role"] == "fenced");
+    assert!(a.tell("rebuild").contains("is replica"));
+    // By the program, now.
+    let before = a.status()["readers_see"].clone();
+    Mounted::new(&b.dataset()).write("third", "3");
+    a.until("follows", |told| {
+        told["readers_see"].is_string() && told["readers_see"] != before
+    });
+    assert_eq!((a.end(), b.end()), (Some(0), Some(0)));
+    for node in [&a, &b] {
+        let log = std::fs::read_to_string(node.log()).unwrap();
+        assert!(!log.contains(SECRET), "{log}");
     }
 }
