@@ -262,3 +262,34 @@ fn refusals() {
     );
     assert!(!told.status.success());
 }
+
+/// A rollback may write the objset's block anew, and the kernel then calls every object free.
+#[test]
+fn a_rollback_removes_nothing() {
+    let scratch = Scratch::new("diff-rollback");
+    let dataset = scratch.child("data").unwrap();
+    dataset.create(&CreateOptions::filesystem()).unwrap();
+    Mounted::new(&dataset).write("first", "1");
+    run("zfs", &["set", "readonly=on", dataset.name().as_str()]);
+    let snapshot = |short| {
+        let snapshot = dataset.snapshot(short).unwrap();
+        snapshot.create(&UserProps::new()).unwrap();
+        snapshot
+    };
+    let before = snapshot("before");
+    run("zpool", &["sync", dataset.name().pool()]);
+    run("zfs", &["rollback", before.name().as_str()]);
+    let after = snapshot("after");
+    assert_ne!(after.written_since(before.name()).unwrap().used, 0);
+    assert_eq!(changes(before.diff(&after).unwrap()), []);
+    assert_eq!(changes(before.diff_to_live(&dataset).unwrap()), []);
+    // What is free indeed is told nonetheless.
+    run("zfs", &["set", "readonly=off", dataset.name().as_str()]);
+    let mounted = Mounted::new(&dataset);
+    std::fs::remove_file(mounted.path("first")).unwrap();
+    let letters: Vec<_> = changes(before.diff_to_live(&dataset).unwrap())
+        .iter()
+        .map(|change| change.kind.letter())
+        .collect();
+    assert_eq!(letters, ['-', 'M']);
+}

@@ -103,17 +103,31 @@ impl Comparison {
         for object in objects.by_ref().take(most) {
             let from = Side::read(&mut earlier, object);
             let to = Side::read(&mut later, object);
-            if let Some((name, errno)) = (from.problem().map(|errno| (&self.from, errno)))
-                .or_else(|| to.problem().map(|errno| (&self.to, errno)))
-            {
-                changes.push_back(Err(self.object_error(name, object, errno)?));
-            }
-            changes.extend(differences(object, from, to).into_iter().flatten().map(Ok));
+            self.compare(object, from, to, changes)?;
         }
         Ok(objects.next())
     }
 
+    fn compare(
+        &self,
+        object: u64,
+        from: Side,
+        to: Side,
+        changes: &mut VecDeque<Result<Change>>,
+    ) -> Result<()> {
+        if let Some((name, errno)) = (from.problem().map(|errno| (&self.from, errno)))
+            .or_else(|| to.problem().map(|errno| (&self.to, errno)))
+        {
+            changes.push_back(Err(self.object_error(name, object, errno)?));
+        }
+        changes.extend(differences(object, from, to).into_iter().flatten().map(Ok));
+        Ok(())
+    }
+
     /// What is free now and was there before is gone.
+    ///
+    /// The kernel may call objects free that are there: when only the block of the objset was written
+    /// anew, as a rollback does, it calls all of them so.
     fn look_up_free(
         &self,
         first: u64,
@@ -123,6 +137,7 @@ impl Comparison {
     ) -> Result<Option<u64>> {
         let mut next = self.zfs.request(ZFS_IOC_NEXT_OBJ, self.from.as_c_str());
         let mut earlier = self.zfs.request(ZFS_IOC_OBJ_TO_STATS, self.from.as_c_str());
+        let mut later = self.zfs.request(ZFS_IOC_OBJ_TO_STATS, self.to.as_c_str());
         let mut before = first.saturating_sub(1);
         for _ in 0..most {
             next.cmd().zc_obj = before;
@@ -136,12 +151,10 @@ impl Comparison {
                 return Ok(None);
             }
             let from = Side::read(&mut earlier, object);
-            if let Some(errno) = from.problem() {
-                changes.push_back(Err(self.object_error(&self.from, object, errno)?));
-            }
+            let to = Side::read(&mut later, object);
             // What was removed and still open is no news.
-            if let Ok(path @ ObjectPath::Path(_)) = from.path {
-                changes.push_back(Ok(change(object, &from.stat, ChangeKind::Removed(path))));
+            if !(matches!(from.path, Ok(ObjectPath::Unlinked)) && to.path.is_err()) {
+                self.compare(object, from, to, changes)?;
             }
             before = object;
         }
