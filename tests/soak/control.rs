@@ -22,6 +22,7 @@ use crate::place::{NODES, Place, group, key_id, policy, pool};
 
 /// How long the nodes may take to agree after the last kill.
 const SETTLING: Duration = Duration::from_secs(600);
+const ASKS_AGAIN: Duration = Duration::from_secs(60);
 
 struct Running {
     child: Child,
@@ -322,8 +323,16 @@ impl Control<'_> {
         }
         let before = self.count("acknowledged");
         let settling = Instant::now();
+        let mut asked = settling;
         while self.count("acknowledged") < before + 2 && settling.elapsed() < SETTLING {
             self.listens(Duration::from_millis(200));
+            // A source that has handed over waits for its successor, who may have refused to follow
+            // because it was not ready. Whoever asked for it has to ask again.
+            if asked.elapsed() > ASKS_AGAIN {
+                asked = Instant::now();
+                let replica = 1 - self.source();
+                self.asks(replica, "promote");
+            }
         }
         if self.count("acknowledged") < before + 2 {
             self.wrong.push("the nodes did not agree again".to_owned());
