@@ -316,6 +316,8 @@ impl Control<'_> {
     /// Lets the nodes agree once more, stops them, and looks at everything.
     fn end(mut self) -> bool {
         println!("soak: the kills are over");
+        // Whatever keeps them from it is to be seen, however often it was said before.
+        self.said.clear();
         for node in 0..NODES.len() {
             if self.running[node].is_none() {
                 self.starts(node);
