@@ -115,12 +115,15 @@ impl Comparison {
         to: Side,
         changes: &mut VecDeque<Result<Change>>,
     ) -> Result<()> {
-        if let Some((name, errno)) = (from.problem().map(|errno| (&self.from, errno)))
-            .or_else(|| to.problem().map(|errno| (&self.to, errno)))
-        {
-            changes.push_back(Err(self.object_error(name, object, errno)?));
+        match differences(object, from, to) {
+            Ok(found) => changes.extend(found.into_iter().flatten().map(Ok)),
+            Err(Unread::Earlier(errno)) => {
+                changes.push_back(Err(self.object_error(&self.from, object, errno)?));
+            }
+            Err(Unread::Later(errno)) => {
+                changes.push_back(Err(self.object_error(&self.to, object, errno)?));
+            }
         }
-        changes.extend(differences(object, from, to).into_iter().flatten().map(Ok));
         Ok(())
     }
 
@@ -183,17 +186,30 @@ fn change(object: u64, stat: &zfs_stat, kind: ChangeKind) -> Change {
     }
 }
 
+/// Which snapshot tells nothing of an object, and why. It may be there and may not.
+#[derive(Debug, PartialEq, Eq)]
+enum Unread {
+    Earlier(Errno),
+    Later(Errno),
+}
+
 /// What became of an object, by the rules of `zfs diff`.
-fn differences(object: u64, from: Side, to: Side) -> [Option<Change>; 2] {
+fn differences(object: u64, from: Side, to: Side) -> Result<[Option<Change>; 2], Unread> {
+    if let Some(errno) = from.problem() {
+        return Err(Unread::Earlier(errno));
+    }
+    if let Some(errno) = to.problem() {
+        return Err(Unread::Later(errno));
+    }
     let counted = !from.is_directory() && !to.is_directory();
     let by = match (from.stat.zs_links, to.stat.zs_links) {
         (0, _) | (_, 0) => 0,
         (old, new) if counted => i64::try_from(i128::from(new) - i128::from(old)).unwrap_or(0),
         _ => 0,
     };
-    let one = |stat, kind| [Some(change(object, stat, kind)), None];
+    let one = |stat, kind| Ok([Some(change(object, stat, kind)), None]);
     let (old, new) = match (from.path, to.path) {
-        (Err(_), Err(_)) => return [None, None],
+        (Err(_), Err(_)) => return Ok([None, None]),
         // There was no such path, although there was the file: it had another link.
         (Err(_), Ok(path)) if by != 0 => return one(&to.stat, ChangeKind::Links { path, by }),
         (Err(_), Ok(path)) => return one(&to.stat, ChangeKind::Added(path)),
@@ -204,13 +220,13 @@ fn differences(object: u64, from: Side, to: Side) -> [Option<Change>; 2] {
     let is_same =
         from.stat.zs_gen == to.stat.zs_gen && FileKind::of(&from.stat) == FileKind::of(&to.stat);
     if !is_same {
-        return [
+        return Ok([
             Some(change(object, &from.stat, ChangeKind::Removed(old))),
             Some(change(object, &to.stat, ChangeKind::Added(new))),
-        ];
+        ]);
     }
     if from.stat.zs_ctime == to.stat.zs_ctime {
-        return [None, None];
+        return Ok([None, None]);
     }
     let kind = match by {
         1.. => ChangeKind::Links { path: old, by },
@@ -252,8 +268,23 @@ mod tests {
             | ChangeKind::Removed(ref path)
             | ChangeKind::Modified(ref path)) => format!("{} {path}", kind.letter()),
         };
-        let changes = differences(9, from, to).into_iter().flatten();
-        changes.map(text).collect()
+        let changes = differences(9, from, to).unwrap();
+        changes.into_iter().flatten().map(text).collect()
+    }
+
+    #[test]
+    fn what_cannot_be_read_was_neither_added_nor_removed() {
+        let there = || side("/a", 1, 5, 10);
+        let unread = |errno| Side {
+            path: Err(errno),
+            ..absent()
+        };
+        let told = |from, to| differences(9, from, to).err();
+        let errno = Errno::EIO;
+        assert_eq!(told(unread(errno), there()), Some(Unread::Earlier(errno)));
+        assert_eq!(told(there(), unread(errno)), Some(Unread::Later(errno)));
+        // An object that is no file is as good as none.
+        assert_eq!(told(there(), unread(Errno::ENOTSUP)), None);
     }
 
     #[test]
