@@ -52,6 +52,8 @@ pub mod quota;
 pub mod replica;
 pub mod replicate;
 pub mod scope;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod step;
 mod tenant;
 

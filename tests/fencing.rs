@@ -143,6 +143,24 @@ fn sqlite() {
     keeps_its_contract(&|| Box::new(SqliteFences::open(&path).unwrap()));
 }
 
+/// Nodes of one machine may all begin at once, when there is no store yet.
+#[test]
+fn many_make_one_sqlite_store_at_once() {
+    for _ in 0..40 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fences");
+        let barrier = Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    SqliteFences::open(&path).unwrap();
+                });
+            }
+        });
+    }
+}
+
 #[test]
 fn postgres() {
     let server = Postgres::start().unwrap();

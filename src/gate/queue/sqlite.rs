@@ -2,8 +2,7 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, ToSql, TransactionBehavior};
@@ -13,6 +12,7 @@ use rustix::io::Errno;
 use super::engine::{self, Row, Store, TABLES, Transaction, VERSION, Value, job_queue};
 use super::{AfterFailure, Job, JobFilter, JobId, JobSpec, Lease, QueueError, moment};
 use crate::gate::Operation;
+use crate::sqlite::begin_log;
 
 /// A [`JobQueue`](super::JobQueue) in an SQLite file, for the processes of one machine.
 ///
@@ -92,7 +92,7 @@ impl SqliteQueue {
         let wrong = |error: rusqlite::Error| at.error(&error);
         connection.busy_timeout(PATIENCE).map_err(wrong)?;
         if path.is_some() {
-            let mode = begin_log(&connection).map_err(wrong)?;
+            let mode = begin_log(&connection, PATIENCE).map_err(wrong)?;
             if mode != "wal" {
                 let why = format!("its filesystem allows no log (journal mode {mode})");
                 return Err(at.unavailable(why));
@@ -138,26 +138,6 @@ impl SqliteQueue {
             connection: Mutex::new(connection),
             path,
         })
-    }
-}
-
-/// Gives the file its log, if it has none yet, and tells its journal mode.
-///
-/// Several that do so at once would each wait for the others: SQLite then refuses all but one at
-/// once, however long they were told to wait.
-fn begin_log(connection: &Connection) -> rusqlite::Result<String> {
-    let begun = Instant::now();
-    loop {
-        let mode = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0));
-        match mode {
-            Err(error)
-                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                    && begun.elapsed() < PATIENCE =>
-            {
-                thread::sleep(Duration::from_millis(10));
-            }
-            mode => return mode,
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Fence, FenceError, FencingStore, GroupName, record};
+use crate::sqlite::begin_log;
 
 /// How long a call waits for another process.
 const WAIT: Duration = Duration::from_secs(5);
@@ -45,7 +46,7 @@ impl SqliteFences {
 
     fn prepare(connection: Connection) -> Result<Self, rusqlite::Error> {
         connection.busy_timeout(WAIT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        begin_log(&connection, WAIT)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.execute(SCHEMA, [])?;
         Ok(Self {
