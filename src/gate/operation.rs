@@ -23,7 +23,7 @@ pub enum Operation {
     TakeGuardRail,
     /// Removes a guard rail.
     RemoveGuardRail,
-    /// Removes the guard rails that a retention does not keep.
+    /// Removes the guard rails, or a replicated group's snapshots, that a retention does not keep.
     Retain,
     /// Rolls datasets back, or abandons a rollback that did not end.
     RollBack,

@@ -71,6 +71,13 @@ pub enum ReplicaChange {
         /// The snapshot.
         snapshot: SnapshotName,
     },
+    /// Destroys snapshots that a retention does not keep.
+    Prune {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The snapshots.
+        snapshots: Vec<SnapshotName>,
+    },
     /// Rolls a dataset back, when nothing was written since.
     RollBack {
         /// To which snapshot.
@@ -105,6 +112,7 @@ impl ReplicaChange {
             | Self::Close { dataset, .. }
             | Self::Open { dataset }
             | Self::Adapt { dataset }
+            | Self::Prune { dataset, .. }
             | Self::Promote { dataset } => [Some(dataset.clone()), None],
             Self::Rename { from, to } => [Some(from.clone()), Some(to.clone())],
             Self::Snapshot { snapshot }
@@ -134,6 +142,10 @@ impl fmt::Display for ReplicaChange {
             Self::Rename { from, to } => write!(f, "rename {from} to {to}"),
             Self::Snapshot { snapshot } => write!(f, "take {snapshot}"),
             Self::DestroySnapshot { snapshot } => write!(f, "destroy {snapshot}"),
+            Self::Prune { snapshots, .. } => {
+                let names: Vec<&str> = snapshots.iter().map(SnapshotName::as_str).collect();
+                write!(f, "destroy {}", names.join(", "))
+            }
             Self::RollBack { snapshot } => write!(f, "roll back to {snapshot}"),
             Self::Clone { snapshot, to } => write!(f, "clone {snapshot} as {to}"),
             Self::Promote { dataset } => write!(f, "promote {dataset}"),

@@ -40,6 +40,7 @@ mod node;
 mod policy;
 mod promote;
 mod rebuild;
+mod retention;
 pub(crate) mod role;
 mod site;
 mod standing;

@@ -11,6 +11,7 @@ use zfs_core::key::WrappingKey;
 use crate::gate::Capability;
 use crate::replicate::{Problem, Replicator, Source};
 
+use super::retention;
 use super::site::by_guid;
 use super::{
     Action, Command, Declined, Event, Fence, FenceError, FencingStore, Follow, Followed, Follower,
@@ -48,6 +49,7 @@ pub struct Node {
     inbox: Inbox,
     followed: Option<(Instant, Followed)>,
     snapshot: Option<Instant>,
+    pruned: Option<Instant>,
 }
 
 impl fmt::Debug for Node {
@@ -73,6 +75,8 @@ pub enum Notice {
     Snapshot(SnapshotMark),
     /// It received what is new.
     Followed(Followed),
+    /// It destroyed snapshots that its policy does not keep.
+    Pruned(Vec<SnapshotMark>),
     /// It did not do what was asked for.
     Declined(Declined),
     /// Something failed; it is tried again.
@@ -175,6 +179,7 @@ impl Node {
             inbox: Inbox::default(),
             followed: None,
             snapshot: None,
+            pruned: None,
         }
     }
 
@@ -275,7 +280,7 @@ impl Node {
 
     /// One turn: what others have told it, the health of its pool, a snapshot if it is time for one
     /// and there is something new, and whatever the machine decides then. A source that hands over
-    /// takes a last one, once nobody can write.
+    /// takes a last one, once nobody can write. Then what the policy does not keep is destroyed.
     pub fn turn(&mut self, grants: Grants<'_>, notice: &mut dyn FnMut(Notice)) {
         if self.state.standing().is_none() {
             if let Err(error) = self.start(grants, notice) {
@@ -293,8 +298,7 @@ impl Node {
         self.handle(grants, Event::Tick, notice);
         let due = self.may_write() && self.is_due(self.snapshot);
         if due || self.has_handed_over() {
-            let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-            let short = format!("helix-replica-{}", now.replace([':', '.'], "-"));
+            let short = retention::short_name(SystemTime::now());
             match self.site.snapshot_if_changed(grants.snapshot, &short) {
                 Ok(None) => {}
                 Ok(Some(mark)) => {
@@ -305,6 +309,33 @@ impl Node {
                 Err(error) => notice(Notice::Failed(error)),
             }
         }
+        if self.is_due(self.pruned) {
+            match self.prune(grants) {
+                Ok(gone) if gone.is_empty() => self.pruned = Some(Instant::now()),
+                // There may be more.
+                Ok(gone) => {
+                    notice(Notice::Pruned(gone.clone()));
+                    self.handle(grants, Event::Pruned(gone), notice);
+                }
+                Err(error) => {
+                    self.pruned = Some(Instant::now());
+                    notice(Notice::Failed(error));
+                }
+            }
+        }
+    }
+
+    /// Destroys what the policy does not keep and the group does not need.
+    fn prune(&self, grants: Grants<'_>) -> Result<Vec<SnapshotMark>, ReplicaError> {
+        let (Some(keep), Some(retain)) = (&self.machine.policy().keep, grants.retain) else {
+            return Ok(Vec::new());
+        };
+        let have = self.site.all_snapshots(&self.site.state()?)?;
+        let dispensable = self.machine.dispensable(&self.state, &have);
+        if dispensable.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.site.prune(retain, keep, &dispensable, &mut |_| {})
     }
 
     /// Turns until it is stopped. A lease is renewed in time if `interval` is well below a quarter

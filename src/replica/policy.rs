@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Keep;
+
 /// When a replica asks its source for what is new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -103,6 +105,14 @@ pub struct Policy {
     /// The source stops so much before its lease ends, and a replica waits so much longer.
     #[serde(with = "length")]
     pub clock_margin: Duration,
+    /// Which of the snapshots that the nodes took stay, at each node; all for `None`. Besides those, the
+    /// newest stays, the one that was acknowledged last and, at a replica, all newer ones, the one that
+    /// a node was promoted at, and what is held or cloned.
+    ///
+    /// A node that returns after its source has changed, and has no snapshot in common with the new one
+    /// any more, receives everything anew. So keep what is taken in the longest time that one is away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// Whether a former source becomes a replica of the new one by itself, and a replica that has
     /// what the source does not have, too. What only they have is kept beside.
     pub rebuild: bool,
@@ -110,7 +120,7 @@ pub struct Policy {
 
 impl Default for Policy {
     /// Every minute, one replica acknowledges, takes over by command only, with any lag; a lease of
-    /// 30 s and a margin of 2 s; a former source waits for its command.
+    /// 30 s and a margin of 2 s; all snapshots stay; a former source waits for its command.
     fn default() -> Self {
         Self {
             follow: Follow::Every(Duration::from_secs(60)),
@@ -119,6 +129,7 @@ impl Default for Policy {
             automatic: None,
             lease: Duration::from_secs(30),
             clock_margin: Duration::from_secs(2),
+            keep: None,
             rebuild: false,
         }
     }

@@ -28,6 +28,9 @@ pub struct Grants<'g> {
     pub rebuild: &'g Capability,
     /// For [`Operation::Snapshot`].
     pub snapshot: &'g Capability,
+    /// For [`Operation::Retain`], if the policy says which snapshots to [keep](super::Policy::keep).
+    /// Without it, all stay.
+    pub retain: Option<&'g Capability>,
 }
 
 type Observer<'o> = &'o mut dyn FnMut(Step<'_, ReplicaChange>);

@@ -96,7 +96,7 @@ fn is_in_use(error: &zfs_core::Error) -> bool {
 impl<'c> Target<'c> {
     /// Opens the target, makes it if it does not exist, and keeps other runs away from it. Not one
     /// whose chain is, or becomes, something else than a replica.
-    pub(super) fn open(
+    pub(crate) fn open(
         permit: Permit<'c>,
         zfs: &Zfs,
         name: &DatasetName,

@@ -160,6 +160,7 @@ fn live(mut node: Node, mut writer: Writer) -> Result<(), String> {
                         promote,
                         rebuild,
                         snapshot,
+                        retain: None,
                     };
                     loop {
                         node.turn(grants, &mut |notice| writer.hears(&notice));

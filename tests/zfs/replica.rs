@@ -8,6 +8,7 @@ mod node;
 mod promote;
 mod rebuild;
 mod refuse;
+mod retention;
 mod sites;
 mod undo;
 

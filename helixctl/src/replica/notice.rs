@@ -16,6 +16,7 @@ pub(crate) struct EventJson {
     epoch: Option<u64>,
     writable: Option<bool>,
     snapshot: Option<SnapshotMark>,
+    snapshots: Vec<SnapshotMark>,
     lag: Option<Lag>,
     peer: Option<NodeName>,
     pub(crate) error: Option<String>,
@@ -68,6 +69,10 @@ impl EventJson {
                 epoch: turn.epoch,
                 ..Self::new("followed")
             },
+            Notice::Pruned(gone) => Self {
+                snapshots: gone.clone(),
+                ..Self::new("pruned")
+            },
             Notice::Declined(why) => Self::not_done("declined", why),
             Notice::Failed(error) => Self::not_done("failed", error),
             Notice::Store(error) => Self::not_done("failed", error),
@@ -94,6 +99,9 @@ impl EventJson {
             text += &format!(" {role}, epoch {epoch}, {writable}");
         }
         if let Some(mark) = &self.snapshot {
+            text += &format!(" {}", mark.name);
+        }
+        for mark in &self.snapshots {
             text += &format!(" {}", mark.name);
         }
         if let Some(lag) = &self.lag {

@@ -80,19 +80,26 @@ pub(crate) fn run(
     let job = |operation, work: &mut dyn FnMut(&Capability) -> Result<(), Failure>| {
         console.job_of(&gate, operation, file.scope(), work)
     };
-    // Five jobs that last as long as the process. Their leases are renewed meanwhile.
+    // Jobs that last as long as the process. Their leases are renewed meanwhile.
     job(Operation::Send, &mut |send| {
         serve(&process.node, send, std::mem::take(&mut listeners), &tell)?;
         job(Operation::Receive, &mut |receive| {
             job(Operation::PromoteReplica, &mut |promote| {
                 job(Operation::RebuildReplica, &mut |rebuild| {
                     job(Operation::Snapshot, &mut |snapshot| {
-                        process.live(Grants {
-                            receive,
-                            promote,
-                            rebuild,
-                            snapshot,
-                        })
+                        let mut live = |retain: Option<&Capability>| {
+                            process.live(Grants {
+                                receive,
+                                promote,
+                                rebuild,
+                                snapshot,
+                                retain,
+                            })
+                        };
+                        match file.policy.keep {
+                            None => live(None),
+                            Some(_) => job(Operation::Retain, &mut |retain| live(Some(retain))),
+                        }
                     })
                 })
             })

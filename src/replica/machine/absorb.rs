@@ -77,6 +77,12 @@ impl Machine {
             Event::PoolHealth { healthy } => state.unhealthy = !healthy,
             Event::Snapshot(mark) => state.taken(mark),
             Event::Held { node, epoch, mark } => self.held(state, node, epoch, &mark),
+            Event::Pruned(gone) => {
+                let is_gone = |pending: &Pending| gone.contains(&pending.mark);
+                if self.enforces(Guard::ForgetsPruned) {
+                    state.pending.retain(|pending| !is_gone(pending));
+                }
+            }
             Event::Written => state.written = Some(true),
             Event::Unwritten => state.written = Some(false),
             Event::Rebuilt => state.rebuilt = true,
@@ -241,7 +247,8 @@ impl Awaiting {
             | Event::Command(_)
             | Event::PoolHealth { .. }
             | Event::Snapshot(_)
-            | Event::Held { .. } => false,
+            | Event::Held { .. }
+            | Event::Pruned(_) => false,
         }
     }
 }

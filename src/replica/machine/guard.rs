@@ -22,4 +22,10 @@ pub(super) enum Guard {
     Unwritten,
     /// The dataset is read-only while one looks whether it was written to.
     ReadOnlyLook,
+    /// A replica keeps all that is newer than what it knows to be acknowledged.
+    KeepsNewer,
+    /// A source keeps what a replica has reported.
+    KeepsReported,
+    /// What is gone is not acknowledged any more.
+    ForgetsPruned,
 }

@@ -23,6 +23,7 @@ mod decide;
 mod guard;
 #[cfg(test)]
 mod model;
+mod retention;
 mod types;
 
 use std::time::{Duration, SystemTime};

@@ -193,6 +193,8 @@ pub enum Event {
         /// The snapshot.
         mark: SnapshotMark,
     },
+    /// These snapshots of this node were [dispensable](super::Machine::dispensable), and are gone.
+    Pruned(Vec<SnapshotMark>),
     /// Somebody wrote here.
     Written,
     /// Nobody has written here since this node took over.

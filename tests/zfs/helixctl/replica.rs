@@ -45,6 +45,7 @@ fences = "fences.db"
 follow = {{ on-change = "100ms" }}
 lease = "4s"
 clock-margin = "200ms"
+keep = {{ last = 1 }}
 
 [[peer]]
 {peer}
@@ -217,12 +218,16 @@ fn a_group_of_two_nodes_is_operated() {
     // A source that ends stops writing.
     assert_eq!((b.end(), a.end()), (Some(0), Some(0)));
     assert_eq!(zfs_get("readonly", b.data()), "on");
+    let mut pruned = 0;
     for node in [&a, &b] {
         let log = std::fs::read_to_string(node.log()).unwrap();
+        pruned += log.matches("\"pruned\"").count();
         let values = serde_json::Deserializer::from_str(&log).into_iter::<Value>();
         values.for_each(|value| is_documented(&value.unwrap()));
         assert!(log.contains("\"became\""), "{log}");
     }
+    // What was taken of "first" was not needed when b had "second".
+    assert!(pruned > 0);
 }
 
 /// One is reached by a port, the other by a program that leads there, and the data is encrypted.

@@ -16,15 +16,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 /// Two nodes that reach each other while neither is cut off.
-struct Pair {
-    a: One,
-    b: One,
-    cut: Arc<AtomicBool>,
+pub(super) struct Pair {
+    pub(super) a: One,
+    pub(super) b: One,
+    pub(super) cut: Arc<AtomicBool>,
 }
 
-struct One {
-    node: Node,
-    site: Site,
+pub(super) struct One {
+    pub(super) node: Node,
+    pub(super) site: Site,
     /// What the source said of its pool when something was received.
     source_is_healthy: Option<bool>,
 }
@@ -36,10 +36,11 @@ impl One {
             promote: cap(&self.site, Operation::PromoteReplica),
             rebuild: cap(&self.site, Operation::RebuildReplica),
             snapshot: cap(&self.site, Operation::Snapshot),
+            retain: Some(cap(&self.site, Operation::Retain)),
         }
     }
 
-    fn turn(&mut self) -> Vec<Notice> {
+    pub(super) fn turn(&mut self) -> Vec<Notice> {
         let mut notices = Vec::new();
         let grants = self.grants();
         self.node.turn(grants, &mut |notice| notices.push(notice));
@@ -51,12 +52,12 @@ impl One {
         notices
     }
 
-    fn role(&self) -> Option<Role> {
+    pub(super) fn role(&self) -> Option<Role> {
         self.node.state().standing().map(|standing| standing.role)
     }
 }
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy {
         follow: Follow::OnChange(Duration::ZERO),
         lag: LagLimit::default(),
@@ -73,7 +74,7 @@ fn policy() -> Policy {
 
 impl Pair {
     /// New processes of the two nodes, with their data at `sites` and the fences in `folder`.
-    fn new(sites: &[Site; 2], folder: &Path, policy: &Policy) -> Self {
+    pub(super) fn new(sites: &[Site; 2], folder: &Path, policy: &Policy) -> Self {
         let cut = Arc::new(AtomicBool::new(false));
         let servers = Arc::new([OnceLock::<NodeServer>::new(), OnceLock::new()]);
         let name = |n: usize| NodeName::new(["a", "b"][n]).unwrap();
@@ -113,13 +114,13 @@ impl Pair {
     }
 
     /// Whether both have the same newest snapshot.
-    fn is_even(&self) -> bool {
+    pub(super) fn is_even(&self) -> bool {
         let newest = |one: &One| one.site.snapshots().unwrap().pop();
         newest(&self.a) == newest(&self.b)
     }
 
     /// Turns both until it is so. At no moment can both be written to.
-    fn until(&mut self, what: &str, is: impl Fn(&Self) -> bool) {
+    pub(super) fn until(&mut self, what: &str, is: impl Fn(&Self) -> bool) {
         for _ in 0..3000 {
             if is(self) {
                 return;

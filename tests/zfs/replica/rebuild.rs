@@ -64,6 +64,7 @@ fn a_former_source_that_took_over_once_goes_back_to_the_newest_that_both_have() 
         promote: allowed(Operation::PromoteReplica),
         rebuild: allowed(Operation::RebuildReplica),
         snapshot: allowed(Operation::Snapshot),
+        retain: None,
     };
     b.assume(grants, rebuilding, false, None, &mut |_| {})
         .unwrap();

@@ -95,6 +95,7 @@ const NOTHING: Budget = Budget {
     hand_overs: 0,
     rebuilds: 0,
     bad_transfers: 0,
+    prunes: 0,
 };
 
 /// Nothing goes wrong in so many changes, and the number of states is printed.
@@ -153,6 +154,12 @@ const ACKNOWLEDGED: Budget = Budget {
     ..PROMOTED
 };
 
+const PRUNED: Budget = Budget {
+    snapshots: 2,
+    prunes: 1,
+    ..NOTHING
+};
+
 const UNDONE: Budget = Budget {
     undos: 1,
     ..PROMOTED
@@ -162,7 +169,7 @@ const UNDONE: Budget = Budget {
 /// may happen, and how many changes the quick search makes.
 type Search = (&'static str, usize, bool, Budget, usize);
 
-const SEARCHES: [Search; 7] = [
+const SEARCHES: [Search; 9] = [
     ("a promotion", 2, false, PROMOTED, 18),
     (
         "a promotion, an acknowledged snapshot and a crash",
@@ -195,6 +202,28 @@ const SEARCHES: [Search; 7] = [
             ..PROMOTED
         },
         13,
+    ),
+    (
+        "snapshots that are not kept, and a crash",
+        2,
+        false,
+        Budget {
+            crashes: 1,
+            ..PRUNED
+        },
+        16,
+    ),
+    (
+        "snapshots that are not kept, and a promotion that is undone",
+        2,
+        false,
+        Budget {
+            promotions: 1,
+            undos: 1,
+            prunes: 2,
+            ..PRUNED
+        },
+        16,
     ),
     (
         "two replicas, of which one takes over",
@@ -315,6 +344,21 @@ fn without_looking_for_writes_an_undo_loses_them() {
 #[test]
 fn without_being_read_only_writes_come_after_the_look() {
     finds(Wrong::LostByUndo, Guard::ReadOnlyLook, 2, UNDONE);
+}
+
+#[test]
+fn without_keeping_newer_ones_a_replica_destroys_what_is_acknowledged() {
+    finds(Wrong::Pruned, Guard::KeepsNewer, 2, PRUNED);
+}
+
+#[test]
+fn without_keeping_reported_ones_a_source_destroys_what_is_acknowledged() {
+    finds(Wrong::Pruned, Guard::KeepsReported, 2, PRUNED);
+}
+
+#[test]
+fn without_forgetting_what_is_gone_a_source_has_it_acknowledged() {
+    finds(Wrong::Pruned, Guard::ForgetsPruned, 2, PRUNED);
 }
 
 #[test]

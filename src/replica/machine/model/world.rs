@@ -46,6 +46,7 @@ pub(super) struct Budget {
     pub(super) hand_overs: u8,
     pub(super) rebuilds: u8,
     pub(super) bad_transfers: u8,
+    pub(super) prunes: u8,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +70,8 @@ pub(super) struct Node {
     pub(super) writable: bool,
     /// The snapshots that it has, and whether each was verified.
     pub(super) chain: Vec<(u8, bool)>,
+    /// The snapshots that it has destroyed. There are bookmarks of them, if a replica had them.
+    pub(super) gone: u16,
     /// Whether it was written to since the newest snapshot.
     pub(super) dirty: bool,
     /// Whether it was written to since it took over.
@@ -99,6 +102,8 @@ pub(super) enum Wrong {
     TooFew,
     /// An undo has thrown away what was written.
     LostByUndo,
+    /// A node has destroyed what it needs to take over, or to go on from.
+    Pruned,
 }
 
 /// A change of the world, for the way to a violation.
@@ -115,6 +120,7 @@ pub(super) enum Change {
     Starts(usize),
     Writes(usize),
     Snapshot(usize),
+    Prunes(usize),
     Command(usize, Command),
     Report(Report),
     Sick(usize),
@@ -152,19 +158,23 @@ impl World {
             },
             writable: at == 0,
             chain: vec![(0, at == 0 || at + 1 < count || count == 2)],
+            gone: 0,
             dirty: false,
             written: false,
             landing: None,
             sick: false,
         });
+        let until = SystemTime::UNIX_EPOCH + Duration::from_secs(lease);
+        let mut fence = Fence::first(&name(0), until);
+        // Before something is acknowledged, nothing is destroyed.
+        if budget.prunes > 0 {
+            fence.acknowledged = Some(mark(0));
+        }
         Self {
-            fence: Fence::first(
-                &name(0),
-                SystemTime::UNIX_EPOCH + Duration::from_secs(lease),
-            ),
+            acknowledged: u16::from(fence.acknowledged.is_some()),
+            fence,
             nodes: nodes.collect(),
             lineages: vec![1],
-            acknowledged: 0,
             reports: Vec::new(),
             budget,
         }
@@ -352,7 +362,10 @@ impl World {
         if received.nodes[at].chain.last().is_none_or(|last| last.1) {
             let chain = &received.nodes[at].chain;
             let base = chain.last().map(|last| last.0);
-            let known = |id: u8| received.nodes[source].chain.iter().any(|had| had.0 == id);
+            let known = |id: u8| {
+                let node = &received.nodes[source];
+                node.gone & (1 << id) != 0 || node.chain.iter().any(|had| had.0 == id)
+            };
             if base == Some(newest) {
                 let healthy = !received.nodes[source].sick;
                 let event = Event::SourceSeen { healthy, lag };
@@ -463,7 +476,10 @@ impl World {
         if count < needed {
             return Err(Wrong::TooFew);
         }
-        Ok(())
+        match self.nodes[at].chain.iter().any(|had| had.0 == id) {
+            true => Ok(()),
+            false => Err(Wrong::Pruned),
+        }
     }
 
     fn becomes(&mut self, at: usize, standing: Standing, writable: bool) -> Result<(), Wrong> {
@@ -554,6 +570,9 @@ impl World {
                 self.events(rules, at, visit);
             }
             self.writes(rules, at, visit);
+            if self.budget.prunes > 0 && self.nodes[at].doing.is_none() {
+                self.prunes(rules, at, visit);
+            }
             if self.budget.crashes > 0 && self.nodes[at].state.standing().is_some() {
                 let mut world = self.clone();
                 world.dies(at);
@@ -668,6 +687,50 @@ impl World {
         if budget.rebuilds > 0 && (role == Role::Fenced || self.nodes[at].state.diverged) {
             command(spent(|budget| budget.rebuilds -= 1), Command::Rebuild);
         }
+    }
+
+    /// A node destroys all that it can do without.
+    fn prunes(
+        &self,
+        rules: &Rules,
+        at: usize,
+        visit: &mut impl FnMut(Change, Result<Self, Wrong>),
+    ) {
+        let node = &self.nodes[at];
+        let have: Vec<SnapshotMark> = node.chain.iter().map(|(id, _)| mark(*id)).collect();
+        let gone = rules.machines[at].dispensable(&node.state, &have);
+        if gone.is_empty() {
+            return;
+        }
+        let mut world = self.clone();
+        world.budget.prunes -= 1;
+        for mark in &gone {
+            world.nodes[at].gone |= 1 << snapshot(mark);
+        }
+        let bits = world.nodes[at].gone;
+        world.nodes[at]
+            .chain
+            .retain(|(id, _)| bits & (1 << id) == 0);
+        let acknowledged = self.fence.acknowledged.as_ref();
+        let could = |world: &Self| world.nodes[at].candidate(acknowledged).has_acknowledged;
+        let others = (0..self.nodes.len()).filter(|other| *other != at);
+        let parted = |other| self.have_in_common(at, other) && !world.have_in_common(at, other);
+        // Of three, one may have been away for too long.
+        let parts = self.nodes.len() == 2 && others.into_iter().any(parted);
+        if parts || (could(self) && !could(&world)) {
+            return visit(Change::Prunes(at), Err(Wrong::Pruned));
+        }
+        let mut out = Vec::new();
+        world.tell(rules, at, Event::Pruned(gone), &mut out);
+        for world in out {
+            visit(Change::Prunes(at), world);
+        }
+    }
+
+    /// Whether two nodes have a snapshot from which one can go on with the other.
+    fn have_in_common(&self, one: usize, other: usize) -> bool {
+        let mut snapshots = self.nodes[one].chain.iter();
+        snapshots.any(|(id, _)| self.nodes[other].chain.iter().any(|had| had.0 == *id))
     }
 
     fn writes(
