@@ -1,5 +1,5 @@
 use std::io::{self, Read, Write};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use zfs_core::props::UserProps;
@@ -26,6 +26,9 @@ pub struct Follower {
     site: Site,
     source: DatasetName,
     replicator: Replicator,
+    /// What was verified when it was looked at last. The kernel takes long to tell where there are many,
+    /// and a source that has nothing new is asked every second.
+    known: Arc<Mutex<Vec<SnapshotMark>>>,
 }
 
 /// What one turn of a [`Follower`] did.
@@ -80,6 +83,7 @@ impl Follower {
             site: site.clone(),
             source: source.clone(),
             replicator: Replicator::new(&site.zfs),
+            known: Arc::default(),
         }
     }
 
@@ -185,7 +189,7 @@ impl Follower {
                 error,
             })
         };
-        let held = self.held()?;
+        let held = self.held_before()?;
         let survey = Replicator::survey(connect()?, &self.source, &guids(&held))?;
         if let Some(theirs) = survey.epoch.filter(|theirs| *theirs < state.epoch) {
             return Err(ReplicaError::StaleSource {
@@ -222,8 +226,30 @@ impl Follower {
         })
     }
 
+    /// The verified snapshots, oldest first.
     fn held(&self) -> Result<Vec<SnapshotMark>, ReplicaError> {
-        self.site.verified()
+        let verified = self.site.verified()?;
+        self.remembered().clone_from(&verified);
+        Ok(verified)
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Vec<SnapshotMark>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, but only the newest is sure to be there still. If there are newer ones, a pull will
+    /// find that there is nothing to do.
+    fn held_before(&self) -> Result<Vec<SnapshotMark>, ReplicaError> {
+        let known = self.remembered().clone();
+        let Some(newest) = known.last() else {
+            return self.held();
+        };
+        match self.site.chain.snapshot(&newest.name)?.stat() {
+            Ok(entry) if entry.guid == newest.guid => Ok(known),
+            Ok(_) => self.held(),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.held(),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

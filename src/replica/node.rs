@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use zfs_core::DatasetName;
 use zfs_core::key::WrappingKey;
 
+use crate::Keep;
 use crate::gate::Capability;
 use crate::replicate::{Problem, Replicator, Source};
 
@@ -18,6 +19,9 @@ use super::{
     Grants, GroupName, Machine, NodeName, ReplicaError, Role, Site, SiteRole, SnapshotMark, State,
     Stop,
 };
+
+/// How often a node looks what it may destroy, though nothing was acknowledged meanwhile.
+const PRUNES: Duration = Duration::from_secs(60);
 
 /// A way to another node.
 pub trait Channel: Read + Write + Send {}
@@ -30,6 +34,7 @@ type Keys = dyn Fn() -> Result<WrappingKey, String> + Send + Sync;
 /// Another node of the group.
 struct Peer {
     data: DatasetName,
+    follower: Follower,
     connect: Box<Connect>,
 }
 
@@ -49,7 +54,8 @@ pub struct Node {
     inbox: Inbox,
     followed: Option<(Instant, Followed)>,
     snapshot: Option<Instant>,
-    pruned: Option<Instant>,
+    /// When there was nothing to destroy, and what was acknowledged then.
+    pruned: Option<(Instant, Option<SnapshotMark>)>,
 }
 
 impl fmt::Debug for Node {
@@ -193,6 +199,7 @@ impl Node {
     ) -> Self {
         let peer = Peer {
             data: data.clone(),
+            follower: Follower::new(&self.site, data),
             connect: Box::new(connect),
         };
         self.peers.insert(node.clone(), peer);
@@ -309,33 +316,46 @@ impl Node {
                 Err(error) => notice(Notice::Failed(error)),
             }
         }
-        if self.is_due(self.pruned) {
-            match self.prune(grants) {
-                Ok(gone) if gone.is_empty() => self.pruned = Some(Instant::now()),
-                // There may be more.
-                Ok(gone) => {
-                    notice(Notice::Pruned(gone.clone()));
-                    self.handle(grants, Event::Pruned(gone), notice);
-                }
-                Err(error) => {
-                    self.pruned = Some(Instant::now());
+        self.prune(grants, notice);
+    }
+
+    /// Destroys what the policy does not keep and the group does not need, whenever something was
+    /// acknowledged, and now and then.
+    fn prune(&mut self, grants: Grants<'_>, notice: &mut dyn FnMut(Notice)) {
+        let (Some(keep), Some(retain)) = (&self.machine.policy().keep, grants.retain) else {
+            return;
+        };
+        let fence = self.state.fence();
+        let acknowledged = fence.and_then(|fence| fence.acknowledged.clone());
+        let is_due = self
+            .pruned
+            .as_ref()
+            .is_none_or(|(at, before)| *before != acknowledged || at.elapsed() >= PRUNES);
+        if !is_due {
+            return;
+        }
+        match self.destroy(retain, keep) {
+            // There may be more.
+            Ok(gone) if !gone.is_empty() => {
+                notice(Notice::Pruned(gone.clone()));
+                self.handle(grants, Event::Pruned(gone), notice);
+            }
+            outcome => {
+                self.pruned = Some((Instant::now(), acknowledged));
+                if let Err(error) = outcome {
                     notice(Notice::Failed(error));
                 }
             }
         }
     }
 
-    /// Destroys what the policy does not keep and the group does not need.
-    fn prune(&self, grants: Grants<'_>) -> Result<Vec<SnapshotMark>, ReplicaError> {
-        let (Some(keep), Some(retain)) = (&self.machine.policy().keep, grants.retain) else {
-            return Ok(Vec::new());
-        };
+    fn destroy(&self, retain: &Capability, keep: &Keep) -> Result<Vec<SnapshotMark>, ReplicaError> {
         let have = self.site.all_snapshots(&self.site.state()?)?;
         let dispensable = self.machine.dispensable(&self.state, &have);
-        if dispensable.is_empty() {
-            return Ok(Vec::new());
+        match dispensable.is_empty() {
+            true => Ok(dispensable),
+            false => self.site.prune(retain, keep, &dispensable, &mut |_| {}),
         }
-        self.site.prune(retain, keep, &dispensable, &mut |_| {})
     }
 
     /// Turns until it is stopped. A lease is renewed in time if `interval` is well below a quarter
@@ -471,8 +491,10 @@ impl Node {
             return Event::SourceUnreachable;
         };
         let due = self.is_due(self.followed.as_ref().map(|(at, _)| *at));
-        let follower = Follower::new(&self.site, &peer.data);
-        match follower.turn(grants.receive, &mut || (peer.connect)(), due) {
+        let turn = peer
+            .follower
+            .turn(grants.receive, &mut || (peer.connect)(), due);
+        match turn {
             Ok(turn) => {
                 let seen = Event::SourceSeen {
                     healthy: turn.healthy,

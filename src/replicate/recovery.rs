@@ -71,6 +71,20 @@ pub(crate) enum Step {
     DropRetired(String),
 }
 
+impl Chain {
+    /// What is there after a snapshot was received, and marked as verified.
+    pub(crate) fn has_verified(&mut self, guid: u64, short: &str) {
+        self.token = None;
+        self.snapshots.retain(|kept| kept.guid != guid);
+        self.snapshots.push(Kept {
+            guid,
+            short: short.to_owned(),
+            verified: true,
+            held: false,
+        });
+    }
+}
+
 impl Observed {
     /// The newest verified snapshot: what readers are to see.
     pub(crate) fn verified(&self) -> Option<&Kept> {

@@ -244,9 +244,10 @@ impl<'r, C: Read + Write> Session<'r, C> {
             Message::Hello { protocol } => return Err(verify::version(Side::Target, protocol)),
             other => return Err(verify::out_of_turn(Side::Target, &other)),
         }
+        let mut observed = self.target.observe()?;
+        let mut in_use = Vec::new();
         loop {
-            let mut observed = self.target.observe()?;
-            let in_use = self.target.settle(&mut observed)?;
+            in_use.extend(self.target.settle(&mut observed)?);
             let want = self.want(&observed);
             self.say(&Message::Want(want))?;
             match self.hear()? {
@@ -264,8 +265,8 @@ impl<'r, C: Read + Write> Session<'r, C> {
                         in_use,
                     });
                 }
-                Message::Verify(transfer) => self.verify_received(&observed, &transfer)?,
-                Message::Data(transfer) => self.receive(&observed, &transfer)?,
+                Message::Verify(transfer) => self.verify_received(&mut observed, &transfer)?,
+                Message::Data(transfer) => self.receive(&mut observed, &transfer)?,
                 other => return Err(verify::out_of_turn(Side::Target, &other)),
             }
         }
@@ -307,7 +308,7 @@ impl<'r, C: Read + Write> Session<'r, C> {
     /// An earlier run had received a snapshot and did not come to verify it.
     fn verify_received(
         &mut self,
-        observed: &Observed,
+        observed: &mut Observed,
         transfer: &Transfer,
     ) -> Result<(), ReplicateError> {
         let Message::Sent(sent) = self.hear()? else {
@@ -334,7 +335,11 @@ impl<'r, C: Read + Write> Session<'r, C> {
         Ok(())
     }
 
-    fn receive(&mut self, observed: &Observed, transfer: &Transfer) -> Result<(), ReplicateError> {
+    fn receive(
+        &mut self,
+        observed: &mut Observed,
+        transfer: &Transfer,
+    ) -> Result<(), ReplicateError> {
         let base = observed.verified().map(|kept| kept.guid);
         if transfer.from != base {
             return Err(protocol("sends an increment to what is not here"));
@@ -402,7 +407,7 @@ impl<'r, C: Read + Write> Session<'r, C> {
     /// if it is the same.
     fn promote(
         &mut self,
-        observed: &Observed,
+        observed: &mut Observed,
         transfer: &Transfer,
         snapshot: &Snapshot,
         expected: &Manifest,
@@ -431,6 +436,10 @@ impl<'r, C: Read + Write> Session<'r, C> {
         self.target
             .mark_verified(snapshot, transfer.to, &root.unwrap_or_default())?;
         // What follows from the mark is done at the beginning of the next step, or the next run.
+        match &mut observed.chain {
+            Some(chain) => chain.has_verified(transfer.to, snapshot.name().short()),
+            None => *observed = self.target.observe()?,
+        }
         Ok(())
     }
 

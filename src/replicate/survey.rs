@@ -1,11 +1,12 @@
 //! What a source says about itself, without sending anything.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use zfs_core::pool::Health;
-use zfs_core::{Dataset, DatasetName, SnapshotFilter, Zfs};
+use zfs_core::{BookmarkEntry, Dataset, DatasetName, SnapshotFilter, Zfs};
 
 use crate::replica::role::{EPOCH, ROLE, own};
 
@@ -51,41 +52,33 @@ impl Survey {
     /// Looks at `dataset` for a replica that has `snapshots`.
     pub(super) fn take(dataset: &Dataset, snapshots: &[u64]) -> zfs_core::Result<Self> {
         let props = dataset.properties()?;
-        let mut newest = None;
-        // By transaction group, and a snapshot rather than a bookmark.
-        let mut common = None;
-        for entry in dataset.snapshots(&SnapshotFilter::new())? {
-            if snapshots.contains(&entry.guid) {
-                common = common.max(Some((entry.create_txg, true, entry.guid)));
-            }
-            newest = newest.max(Some((entry.create_txg, entry.guid, entry.name)));
-        }
+        let known: HashSet<u64> = snapshots.iter().copied().collect();
+        let theirs = dataset.snapshots(&SnapshotFilter::new())?;
         let bookmarks = dataset.bookmarks()?;
-        for mark in &bookmarks {
-            if snapshots.contains(&mark.guid) {
-                common = common.max(Some((mark.create_txg, false, mark.guid)));
+        let newest = theirs.iter().max_by_key(|entry| entry.create_txg);
+        let snapshot = theirs
+            .iter()
+            .filter(|entry| known.contains(&entry.guid))
+            .max_by_key(|entry| entry.create_txg);
+        let bookmark = bookmarks
+            .iter()
+            .filter(|mark| known.contains(&mark.guid))
+            .max_by_key(|mark| mark.create_txg);
+        // Of both, rather the snapshot.
+        let later = |mark: &&BookmarkEntry| {
+            snapshot.is_none_or(|snapshot| mark.create_txg > snapshot.create_txg)
+        };
+        let (common, written, created) = match (bookmark.filter(later), snapshot) {
+            (Some(mark), _) => {
+                let written = dataset.written_since_bookmark(&mark.name)?;
+                (Some(mark.guid), written.used, Some(mark.creation))
             }
-        }
-        let (written, created) = match common {
-            None => (props.referenced(), None),
-            Some((_, true, guid)) => {
-                let snapshots = dataset.snapshots(&SnapshotFilter::new())?;
-                match snapshots.into_iter().find(|entry| entry.guid == guid) {
-                    Some(entry) => {
-                        let props = dataset.snapshot(entry.name.short())?.properties()?;
-                        let written = dataset.written_since(&entry.name)?;
-                        (written.used, Some(props.creation()))
-                    }
-                    None => (props.referenced(), None),
-                }
+            (None, Some(entry)) => {
+                let props = dataset.snapshot(entry.name.short())?.properties()?;
+                let written = dataset.written_since(&entry.name)?;
+                (Some(entry.guid), written.used, Some(props.creation()))
             }
-            Some((_, false, guid)) => match bookmarks.iter().find(|mark| mark.guid == guid) {
-                Some(mark) => (
-                    dataset.written_since_bookmark(&mark.name)?.used,
-                    Some(mark.creation),
-                ),
-                None => (props.referenced(), None),
-            },
+            (None, None) => (None, props.referenced(), None),
         };
         let healthy = is_healthy(dataset.zfs(), dataset.name())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -94,8 +87,8 @@ impl Survey {
             Some(now.saturating_sub(Duration::from_secs(created)))
         };
         Ok(Self {
-            common: common.map(|(_, _, guid)| guid),
-            newest: newest.map(|(_, guid, name)| (guid, name.short().to_owned())),
+            common,
+            newest: newest.map(|entry| (entry.guid, entry.name.short().to_owned())),
             written,
             age: created.and_then(age),
             healthy,

@@ -76,9 +76,13 @@ fn what_the_policy_does_not_keep_goes_and_the_nodes_still_take_over() {
     });
     held.release("somebody").unwrap();
     clone.destroy().unwrap();
-    pair.until("these too", |pair| snapshots(&pair.a.site) == at_b);
-
-    // Nobody wrote to a, so it has what b was promoted at, and nothing else.
+    taken.push(one_more(&mut pair, "7"));
+    let at_both = ["by-hand", &taken[3], &taken[4]].map(str::to_owned);
+    pair.until("these too", |pair| {
+        [&pair.a, &pair.b]
+            .iter()
+            .all(|one| snapshots(&one.site) == at_both)
+    });
     pair.cut.store(true, Ordering::Relaxed);
     for _ in 0..3000 {
         pair.b.turn();
@@ -89,9 +93,9 @@ fn what_the_policy_does_not_keep_goes_and_the_nodes_still_take_over() {
     }
     assert_eq!(pair.b.role(), Some(Role::Promoted));
     let base = pair.b.site.state().unwrap().base;
-    for file in ["7", "8", "9"] {
+    for file in ["8", "9", "x"] {
         let before = snapshots(&sites[1]).pop();
-        Mounted::new(&dataset(sites[1].data())).write(file, noise(20_000, 7));
+        Mounted::new(&dataset(sites[1].data())).write(file, noise(20_000, 8));
         for _ in 0..3000 {
             pair.b.turn();
             if snapshots(&sites[1]).pop() != before {
@@ -100,7 +104,13 @@ fn what_the_policy_does_not_keep_goes_and_the_nodes_still_take_over() {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
-    pair.b.turn();
+    for _ in 0..3000 {
+        pair.b.turn();
+        if snapshots(&sites[1]).len() == 4 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     // The last two, what was acknowledged, and what it was promoted at, which here is the same.
     let guids = pair.b.site.snapshots().unwrap();
     assert!(
@@ -114,7 +124,8 @@ fn what_the_policy_does_not_keep_goes_and_the_nodes_still_take_over() {
         pair.a.role() == Some(Role::Replica) && pair.is_even()
     });
     assert_eq!(pair.a.site.diverged().unwrap(), []);
-    let all: Vec<String> = (1..=9).map(|file| file.to_string()).collect();
+    let mut all: Vec<String> = (1..=9).map(|file| file.to_string()).collect();
+    all.push("x".to_owned());
     assert_eq!(names(&seen(&sites[0])), all);
     assert_eq!(names(&files(sites[1].data())), all);
 }
