@@ -107,7 +107,8 @@ pub struct Policy {
     pub clock_margin: Duration,
     /// Which of the snapshots that the nodes took stay, at each node; all for `None`. Besides those, the
     /// newest stays, the one that was acknowledged last and, at a replica, all newer ones, the one that
-    /// a node was promoted at, and what is held or cloned.
+    /// a node was promoted at, and what is held or cloned. So replicas destroy nothing while nothing is
+    /// acknowledged, as when all of them are to have it and one is away.
     ///
     /// A node that returns after its source has changed, and has no snapshot in common with the new one
     /// any more, receives everything anew. So keep what is taken in the longest time that one is away.

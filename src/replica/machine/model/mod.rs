@@ -1,5 +1,6 @@
 //! An exhaustive search of all that can happen to a group, within bounds.
 
+mod changes;
 mod world;
 
 use std::collections::HashSet;
