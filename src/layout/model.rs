@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// which a [`KeySource`](super::KeySource) gives material. So one layout serves machines that differ in
 /// both.
 ///
-/// Whoever puts one together in Rust is free to make mistakes: what is [read](Self::from_toml) is
+/// Whoever puts one together in Rust is free to make mistakes: what is [read](Self::from_json) is
 /// [checked](Self::check), and what is [planned](Self::plan) is checked again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
