@@ -1,9 +1,9 @@
 //! Which of the snapshots that a node took stay.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::SystemTime;
 
-use zfs_core::{SnapshotEntry, SnapshotFilter};
+use zfs_core::SnapshotFilter;
 
 use crate::gate::{Capability, Operation};
 use crate::replicate::target::{Permit, Target};
@@ -74,26 +74,31 @@ impl Site {
         let dataset = self.zfs.dataset(state.dataset.as_str())?;
         let entries = dataset.snapshots(&SnapshotFilter::new())?;
         let mut infos = Vec::new();
+        let mut ours = HashMap::new();
         for entry in &entries {
-            infos.extend(taken(entry.name.short()).map(|taken| RailInfo {
-                name: entry.name.short().to_owned(),
-                txg: entry.create_txg,
-                taken,
-                reason: None,
-                tags: BTreeSet::new(),
-            }));
+            let short = entry.name.short();
+            if let Some(taken) = taken(short) {
+                ours.insert(short, entry);
+                infos.push(RailInfo {
+                    name: short.to_owned(),
+                    txg: entry.create_txg,
+                    taken,
+                    reason: None,
+                    tags: BTreeSet::new(),
+                });
+            }
         }
+        let dispensable: HashSet<u64> = dispensable.iter().map(|mark| mark.guid).collect();
         let plan = Retention::new(keep.clone()).plan(&infos, SystemTime::now());
         let mut names = Vec::new();
         let mut gone = Vec::new();
         for info in plan.remove {
-            let named = |entry: &&SnapshotEntry| entry.name.short() == info.name;
-            let Some(entry) = entries.iter().find(named) else {
+            let Some(entry) = ours.get(info.name.as_str()) else {
                 continue;
             };
             let needed = entry.clones > 0
                 || Some(entry.guid) == state.base
-                || !dispensable.iter().any(|mark| mark.guid == entry.guid);
+                || !dispensable.contains(&entry.guid);
             if needed || !dataset.snapshot(&info.name)?.holds()?.is_empty() {
                 continue;
             }
