@@ -139,6 +139,18 @@ impl Pair {
         }
         panic!("{what}: {:?} {:?}", self.a.node, self.b.node);
     }
+
+    /// Turns `b` alone until it can be written to.
+    pub(super) fn b_takes_over(&mut self) {
+        for _ in 0..3000 {
+            self.b.turn();
+            if self.b.node.may_write() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(self.b.role(), Some(Role::Promoted));
+    }
 }
 
 /// A source that cannot be reached is replaced by itself, and comes back as a replica; the place is
@@ -170,14 +182,7 @@ fn a_source_that_is_gone_is_replaced_and_returns_as_a_replica() {
     // Only a is not there: its process has stopped, and its data can be written to still.
     pair.cut.store(true, Ordering::Relaxed);
     Mounted::new(&dataset(pair.a.site.data())).write("only-a", "x");
-    for _ in 0..3000 {
-        pair.b.turn();
-        if pair.b.node.may_write() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert_eq!(pair.b.role(), Some(Role::Promoted));
+    pair.b_takes_over();
     assert!(!pair.a.node.may_write());
     Mounted::new(&dataset(pair.b.site.data())).write("second", "2");
 
