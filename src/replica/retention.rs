@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::SystemTime;
 
-use zfs_core::SnapshotFilter;
+use zfs_core::{SnapshotEntry, SnapshotFilter, SnapshotName};
 
 use crate::gate::{Capability, Operation};
 use crate::replicate::target::{Permit, Target};
@@ -52,8 +52,8 @@ impl Site {
     /// # Errors
     ///
     /// [`Role`](ReplicaError::Role) when it is neither a source nor a replica; `Busy` of replication
-    /// when a run is at work; `Held`, `HasClones` or `Busy` when that came meanwhile; what ZFS says.
-    /// Nothing was destroyed then.
+    /// when a run is at work; `Held`, `HasClones` or `Busy` when none of them could go, because they are
+    /// being sent, for example; what ZFS says. Nothing was destroyed then.
     ///
     /// # Privileges
     ///
@@ -90,9 +90,8 @@ impl Site {
         }
         let dispensable: HashSet<u64> = dispensable.iter().map(|mark| mark.guid).collect();
         let plan = Retention::new(keep.clone()).plan(&infos, SystemTime::now());
-        let mut names = Vec::new();
-        let mut gone = Vec::new();
-        for info in plan.remove {
+        let mut going: Vec<&SnapshotEntry> = Vec::new();
+        for info in &plan.remove {
             let Some(entry) = ours.get(info.name.as_str()) else {
                 continue;
             };
@@ -102,17 +101,13 @@ impl Site {
             if needed || !dataset.snapshot(&info.name)?.holds()?.is_empty() {
                 continue;
             }
-            names.push(entry.name.clone());
-            gone.push(SnapshotMark {
-                guid: entry.guid,
-                name: info.name,
-            });
-            if gone.len() == MOST {
+            going.push(entry);
+            if going.len() == MOST {
                 break;
             }
         }
-        if gone.is_empty() {
-            return Ok(gone);
+        if going.is_empty() {
+            return Ok(Vec::new());
         }
         let operation = Operation::Retain;
         capability.allow(operation, &state.dataset)?;
@@ -132,12 +127,32 @@ impl Site {
             operation,
             observe,
         };
-        let change = ReplicaChange::Prune {
-            dataset: state.dataset,
-            snapshots: names.clone(),
-        };
-        steps.take(change, || self.zfs.destroy_snapshots(&names))?;
-        Ok(gone)
+        loop {
+            let names: Vec<SnapshotName> = going.iter().map(|entry| entry.name.clone()).collect();
+            let change = ReplicaChange::Prune {
+                dataset: state.dataset.clone(),
+                snapshots: names.clone(),
+            };
+            let error = match steps.take(change, || self.zfs.destroy_snapshots(&names)) {
+                Err(ReplicaError::Zfs(error)) => error,
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            };
+            // All of them stay then. One that is being sent, or browsed, keeps no other.
+            let failed = |entry: &SnapshotEntry| {
+                let mut failures = error.failures().iter();
+                failures.any(|failure| failure.name == entry.name.as_str())
+            };
+            going.retain(|entry| !failed(entry));
+            if going.is_empty() || going.len() == names.len() {
+                return Err(error.into());
+            }
+        }
+        let gone = going.iter().map(|entry| SnapshotMark {
+            guid: entry.guid,
+            name: entry.name.short().to_owned(),
+        });
+        Ok(gone.collect())
     }
 }
 

@@ -4,8 +4,9 @@ use crate::support::{Mounted, Scratch, noise, run, zfs_get};
 use helix_zfs::Keep;
 use helix_zfs::gate::Operation;
 use helix_zfs::replica::{Policy, ReplicaError, Role, Site, SnapshotMark};
-use helix_zfs::zfs_core::CreateOptions;
 use helix_zfs::zfs_core::props::PropertySet;
+use helix_zfs::zfs_core::send::SendOptions;
+use helix_zfs::zfs_core::{CreateOptions, ErrorKind};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -176,6 +177,8 @@ fn a_site_keeps_what_it_needs_itself() {
         Err(ReplicaError::Role { .. })
     ));
     promote(b, 2).unwrap();
+    // More than a pipe takes.
+    Mounted::new(&dataset(b.data())).write("big", noise(1 << 20, 3));
     for (second, short) in [
         (3, name(3)),
         (4, "by-hand".to_owned()),
@@ -184,8 +187,20 @@ fn a_site_keeps_what_it_needs_itself() {
     ] {
         Sites::write(b, &second.to_string(), &short);
     }
+    // One that is being sent keeps no other, and is told when there is no other.
+    let sent = dataset(b.data()).snapshot(&name(3)).unwrap();
+    let sending = sent.send(&SendOptions::full()).unwrap();
     let gone = prune(b, Operation::Retain).unwrap();
-    assert_eq!(gone.len(), 2, "{gone:?}");
+    assert_eq!(gone.len(), 1, "{gone:?}");
+    let left = [name(2), name(3), "by-hand".to_owned(), name(6)];
+    assert_eq!(snapshots(b), left);
+    match prune(b, Operation::Retain) {
+        Err(ReplicaError::Zfs(error)) => assert_eq!(error.kind(), ErrorKind::Busy),
+        other => panic!("{other:?}"),
+    }
+    drop(sending);
+    let gone = prune(b, Operation::Retain).unwrap();
+    assert_eq!(gone.len(), 1, "{gone:?}");
     assert_eq!(snapshots(b), [name(2), "by-hand".to_owned(), name(6)]);
     assert_eq!(zfs_get("readonly", b.data().as_str()), "off");
 }
